@@ -45,7 +45,7 @@ def redact(text: str, secrets: Mapping[str, object]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return the value with every mapping a plain dict and every sequence a list, so that ``repr`` and YAML are plain."""
+    """Return the value with every mapping a plain dict and every sequence a list (``repr`` and YAML need that)."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -127,7 +127,9 @@ def _oslo(data: Any) -> str:
     """Return the text of an oslo.config file."""
     writer, parts = _Writer(), [HEADER]
     for section, options in _sections(writer, data):
-        lines = [line for key, value in options.items() for line in _oslo_option(writer, f"{section}.{key}", key, value)]
+        lines = [
+            line for key, value in options.items() for line in _oslo_option(writer, f"{section}.{key}", key, value)
+        ]
         parts.append(f"[{section}]\n" + "".join(lines))
     return writer.done("\n".join(parts))
 
