@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from reprlib import Repr
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
 
 
 @dataclass(frozen=True, order=True)
@@ -20,7 +24,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Return ``path: value: accepted`` on one line."""
-        return f"{self.path}: {self.value!r}: {self.accepted}"
+        return f"{self.path}: {_SHORT.repr(self.value)}: {self.accepted}"
 
 
 class SalternError(Exception):
