@@ -18,7 +18,7 @@ import yaml
 from saltern.errors import Problem, Problems, suggestion
 
 HEADER = "# Managed by Saltern: edits made here are overwritten by the next run.\n"
-SECRET = "<secret>"
+SECRET = "<secret>"  # noqa: S105 (what is printed in place of one)
 
 _ONE_LINE = re.compile(r"[\n\r\0\x85\v\f\x1c-\x1e\u2028\u2029]")
 

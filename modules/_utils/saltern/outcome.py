@@ -1,0 +1,39 @@
+"""What a Salt state returns, and how errors become one: the scaffold of all our states."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from saltern.errors import SalternError
+
+Outcome = dict[str, Any]
+
+
+def success(name: str, comment: str, changes: Mapping[str, Any] | None = None) -> Outcome:
+    """Return the outcome of a state that holds now, with what was changed for it."""
+    return {"name": name, "result": True, "changes": dict(changes or {}), "comment": comment}
+
+
+def planned(name: str, comment: str, changes: Mapping[str, Any] | None = None) -> Outcome:
+    """Return the outcome of a dry run that found something to do: result None and the changes to come."""
+    return {"name": name, "result": None, "changes": dict(changes or {}), "comment": comment}
+
+
+def failure(name: str, comment: str, changes: Mapping[str, Any] | None = None) -> Outcome:
+    """Return the outcome of a state that does not hold; changes are what was done all the same."""
+    return {"name": name, "result": False, "changes": dict(changes or {}), "comment": comment}
+
+
+def reported(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Make a state function answer a :class:`SalternError` with a failed outcome that shows its text only."""
+
+    @functools.wraps(function)
+    def wrapper(name: str, *args: Any, **kwargs: Any) -> Outcome:
+        try:
+            return function(name, *args, **kwargs)
+        except SalternError as error:
+            return failure(name, str(error))
+
+    return wrapper
