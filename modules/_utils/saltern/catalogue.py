@@ -1,0 +1,153 @@
+"""The catalogue: one data file a service, read once and checked for its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import yamlfile
+from .errors import Problem, Problems, suggestion
+from .model import ROLES
+
+TIERS = ("infrastructure", "identity", "service")
+"""The order in which services are started on a host; API objects are registered after ``identity``."""
+
+PART_KEYS: Mapping[str, type] = {
+    "packages": list,
+    "masked": list,
+    "units": dict,
+    "apis": dict,
+    "files": dict,
+    "certificates": dict,
+    "databases": dict,
+    "openings": dict,
+    "steps": list,
+}
+"""What a part of a service may hold, and the type of each."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: what each role of a host brings of it."""
+
+    name: str
+    description: str
+    tier: str = "service"
+    after: tuple[str, ...] = ()
+    common: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def part(self, roles: Iterable[str]) -> dict[str, Any] | None:
+        """Return everything that a host with these roles gets of the service, or None when it gets nothing."""
+        held = [role for role in ROLES if role in roles and role in self.roles]
+        if not held:
+            return None
+        result = merged({}, self.common)
+        for role in held:
+            result = merged(result, self.roles[role])
+        return result
+
+    def paths(self) -> set[str]:
+        """Return the path of every file that the service has on any role, APIs' files included."""
+        parts = [self.common, *self.roles.values()]
+        paths = {path for part in parts for path in part.get("files", {})}
+        apis = {name: api for part in parts for name, api in part.get("apis", {}).items()}
+        paths |= {drop_in_path(api) for api in apis.values() if under_uwsgi(api) and not api.get("own_unit")}
+        return paths | {uwsgi_path(name) for name, api in apis.items() if under_uwsgi(api)}
+
+
+Catalogue = Mapping[str, Service]
+
+
+def uwsgi_path(api: str) -> str:
+    """Return the path of the uWSGI configuration of an API."""
+    return f"/etc/saltern/uwsgi/{api}.ini"
+
+
+def drop_in_path(api: Mapping[str, Any]) -> str:
+    """Return the path of the drop-in that makes a packaged unit start an API our way."""
+    return f"/etc/systemd/system/{api['unit']}.d/saltern.conf"
+
+
+def under_uwsgi(api: Mapping[str, Any]) -> bool:
+    """Return whether an API runs under uWSGI, or is a daemon with a server of its own."""
+    return "wsgi" in api
+
+
+def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two parts as one: mappings merge, lists are joined without repeats, all else of the second wins."""
+    result = dict(low)
+    for key, value in high.items():
+        before = result.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            result[key] = merged(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            result[key] = [*before, *(each for each in value if each not in before)]
+        else:
+            result[key] = value
+    return result
+
+
+def load(directory: Path) -> Catalogue:
+    """Return the services of a directory by name, each after those it names in ``after``.
+
+    Raises Problems that name every file, key and value that is not accepted.
+    """
+    problems: list[Problem] = []
+    services = {path.stem: _service(path, problems) for path in sorted(directory.glob("*.yaml"))}
+    for service in services.values():
+        problems += [
+            Problem(f"{service.name}:after", other, suggestion(other, services))
+            for other in service.after
+            if other not in services
+        ]
+    if problems:
+        raise Problems(problems)
+    return _ordered(services)
+
+
+def _service(path: Path, problems: list[Problem]) -> Service:
+    data = yamlfile.load(path)
+    roles = data.get("roles") or {}
+    problems += [Problem(f"{path.stem}:{key}", None, suggestion(key, KEYS)) for key in data if key not in KEYS]
+    problems += [Problem(f"{path.stem}:roles", role, suggestion(role, ROLES)) for role in roles if role not in ROLES]
+    parts = {"common": data.get("common") or {}, **{role: part or {} for role, part in roles.items()}}
+    for name, part in parts.items():
+        problems += _part_problems(f"{path.stem}:{name}", part)
+    if data.get("tier", "service") not in TIERS:
+        problems.append(Problem(f"{path.stem}:tier", data["tier"], f"accepted: {', '.join(TIERS)}"))
+    common = parts.pop("common")
+    return Service(
+        name=path.stem,
+        description=str(data.get("description", "")),
+        tier=data.get("tier", "service"),
+        after=tuple(data.get("after") or ()),
+        common=common,
+        roles=parts,
+    )
+
+
+KEYS = ("description", "tier", "after", "common", "roles")
+
+
+def _part_problems(path: str, part: Mapping[str, Any]) -> list[Problem]:
+    unknown = [Problem(f"{path}:{key}", None, suggestion(key, PART_KEYS)) for key in part if key not in PART_KEYS]
+    return unknown + [
+        Problem(f"{path}:{key}", value, f"accepted: a {PART_KEYS[key].__name__}")
+        for key, value in part.items()
+        if key in PART_KEYS and not isinstance(value, PART_KEYS[key])
+    ]
+
+
+def _ordered(services: Mapping[str, Service]) -> dict[str, Service]:
+    """Return the services with each one behind those that it comes after; raises Problems on a circle."""
+    result: dict[str, Service] = {}
+    while len(result) < len(services):
+        ready = [name for name in services if name not in result and set(services[name].after) <= set(result)]
+        if not ready:
+            rest = sorted(set(services) - set(result))
+            raise Problems([Problem(f"{rest[0]}:after", rest, "accepted: an order without a circle")])
+        result.update({name: services[name] for name in ready})
+    return result

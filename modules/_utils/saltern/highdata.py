@@ -1,0 +1,119 @@
+"""From a host's plan to Salt's high data: the states of one host, in the order in which they hold.
+
+Phases are explicit: packages → certificates → files → infrastructure runs → network → databases → schema →
+identity runs → registration → waiting for others → services run → resources. All packages of a host go in one
+transaction, and the units of one tier are started by one state, so that they start side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .errors import Problem, Problems, suggestion
+
+Plan = Mapping[str, Any]
+State = tuple[str, str, dict[str, Any]]
+"""Id, ``module.function``, arguments."""
+
+OBJECTS_BEFORE = "registration"
+"""The tier of API objects that services need before they start: users, roles, endpoints."""
+
+
+def build(plan: Plan, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the high data of a host, of some of its services only when they are named.
+
+    Each state requires the one before it in its own chain: a phase that failed stops what builds on it, and nothing
+    else. Raises Problems for a service that the host does not have.
+    """
+    unknown = [name for name in only or () if name not in plan["services"]]
+    if unknown:
+        raise Problems(
+            Problem(f"host {plan['host']}: services", name, suggestion(name, plan["services"])) for name in unknown
+        )
+    services = {name: data for name, data in plan["services"].items() if only is None or name in only}
+    return _chained(_phases(plan, services))
+
+
+def _phases(plan: Plan, services: Mapping[str, Any]) -> Iterator[list[State]]:
+    """Yield the states phase by phase."""
+    yield [_packages(services)]
+    yield [*_each(services, "certificates", "tls_certificate.present")]
+    yield [*_each(services, "files", "config_file.managed"), *_masked(services)]
+    yield _units(services, "infrastructure")
+    yield _steps(services, "network")
+    yield _databases(services)
+    yield from ([step] for step in _steps(services, "schema"))
+    yield _units(services, "identity")
+    yield _objects(plan, services, registration=True)
+    yield _steps(services, "wait")
+    yield _units(services, "service")
+    yield _objects(plan, services, registration=False)
+    yield _steps(services, "final")
+
+
+def _packages(services: Mapping[str, Any]) -> State:
+    wanted = sorted({package for data in services.values() for package in data.get("packages", [])})
+    return "host: packages are installed", "package_set.installed", {"packages": wanted}
+
+
+def _each(services: Mapping[str, Any], key: str, function: str) -> Iterator[State]:
+    """Yield one state for each certificate or file of each service; the state reads the rest from the pillar."""
+    for service, data in services.items():
+        for name in data.get(key, {}):
+            yield f"{service}: {name}", function, {"name": name, "service": service}
+
+
+def _masked(services: Mapping[str, Any]) -> Iterator[State]:
+    for service, data in services.items():
+        if data.get("masked"):
+            yield f"{service}: colliding units are off", "unit.dead", {"units": list(data["masked"])}
+
+
+def _units(services: Mapping[str, Any], tier: str) -> list[State]:
+    units = {
+        unit: each or {}
+        for data in services.values()
+        if data["tier"] == tier
+        for unit, each in data.get("units", {}).items()
+    }
+    return [(f"{tier}: units run", "unit.running", {"units": units})] if units else []
+
+
+def _steps(services: Mapping[str, Any], phase: str) -> list[State]:
+    return [
+        (step["id"], step["state"], dict(step.get("arguments", {})))
+        for data in services.values()
+        for step in data.get("steps", [])
+        if step["phase"] == phase
+    ]
+
+
+def _databases(services: Mapping[str, Any]) -> list[State]:
+    wanted = {name: each for data in services.values() for name, each in data.get("databases", {}).items()}
+    return [("mariadb: databases are there", "database.present", {"databases": wanted})] if wanted else []
+
+
+def _objects(plan: Plan, services: Mapping[str, Any], *, registration: bool) -> list[State]:
+    return [
+        (
+            f"{each['service']}: {each['kind']} {each['name']}",
+            "openstack_resource.present",
+            {"name": each["name"], "kind": each["kind"], "properties": each["properties"]},
+        )
+        for each in plan.get("resources", [])
+        if each["service"] in services and (each["tier"] == OBJECTS_BEFORE) is registration
+    ]
+
+
+def _chained(phases: Iterable[list[State]]) -> dict[str, Any]:
+    """Return high data in which every state requires all states of the phase before."""
+    result: dict[str, Any] = {}
+    before: list[dict[str, str]] = []
+    for states in phases:
+        for identity, function, arguments in states:
+            listed = [{key: value} for key, value in {"name": identity, **arguments}.items()]
+            result[identity] = {function: [*listed, *([{"require": before}] if before else [])]}
+        if states:
+            before = [{function.split(".")[0]: identity} for identity, function, _ in states]
+    return result

@@ -1,0 +1,8 @@
+#!py
+"""The memcached service alone, on a host that has it."""
+
+from saltern import highdata
+
+
+def run():
+    return highdata.build(__pillar__["saltern"], ["memcached"])
