@@ -63,9 +63,7 @@ def check(text: str, namespaces: Iterable[str]) -> list[tuple[str, str]]:
 
     Values of options that are declared secret are never part of the answer.
     """
-    declared, problems = declarations(namespaces)
-    if problems:
-        return problems
+    declared = declarations(namespaces)
     sections = parse(text)
     _add_named_groups(sections, declared)
     _add_plugin_options(sections, declared)
@@ -91,20 +89,22 @@ def parse(text: str) -> dict[str, dict[str, list[str]]]:
     return sections
 
 
-def declarations(namespaces: Iterable[str]) -> tuple[Declared, list[tuple[str, str]]]:
-    """Return the declared options by group and by each name they go by, and a problem for each unknown namespace."""
+def installed_namespaces() -> set[str]:
+    """Return the names under which the installed packages declare options."""
     metadata = importlib.import_module("importlib.metadata")
+    return {point.name for point in metadata.entry_points(group="oslo.config.opts")}
+
+
+def declarations(namespaces: Iterable[str]) -> Declared:
+    """Return the declared options by group and by each name they go by."""
     generator = importlib.import_module("oslo_config.generator")
-    known = {point.name for point in metadata.entry_points(group="oslo.config.opts")}
-    wanted = list(namespaces)
-    unknown = [(name, f"no such option namespace is installed{_close(name, known)}") for name in wanted]
-    problems = [problem for problem in unknown if problem[0] not in known]
+    known = installed_namespaces()
     declared: Declared = {"DEFAULT": {}}
-    names = [name for name in dict.fromkeys([*wanted, *LIBRARIES]) if name in known]
-    for _, groups in generator._list_opts(names) if not problems else ():
+    names = [name for name in dict.fromkeys([*namespaces, *LIBRARIES]) if name in known]
+    for _, groups in generator._list_opts(names):
         for group, options in groups:
             _declare(declared, str(getattr(group, "name", group) or "DEFAULT"), options)
-    return declared, problems
+    return declared
 
 
 def _declare(declared: Declared, group: str, options: Iterable[Any]) -> None:
@@ -193,18 +193,23 @@ def _close(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``{problems}``, ``{missing}`` (namespaces that are not installed) or ``{error}`` for one request."""
+    try:
+        missing = sorted(set(request["namespaces"]) - installed_namespaces())
+        return {"missing": missing} if missing else {"problems": check(request["text"], request["namespaces"])}
+    except Exception as error:  # the text of an error could hold a value: only its kind is told
+        return {"error": f"{type(error).__name__} while the declared options were loaded"}
+
+
 def main() -> int:
-    """Answer one request: ``{text, namespaces}`` in, ``{problems}`` or ``{error}`` out."""
+    """Answer the request on standard input, on standard output."""
     request = json.load(sys.stdin)
     logging.disable(logging.CRITICAL)
-    answer: dict[str, Any]
     # packages print at import; standard output is ours alone
     with contextlib.redirect_stdout(sys.stderr):
-        try:
-            answer = {"problems": check(request["text"], request["namespaces"])}
-        except Exception as error:  # the text of an error could hold a value: only its kind is told
-            answer = {"error": f"{type(error).__name__} while the options were loaded"}
-    json.dump(answer, sys.stdout)
+        found = answer(request)
+    json.dump(found, sys.stdout)
     return 0
 
 

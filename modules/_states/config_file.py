@@ -1,0 +1,36 @@
+"""Configuration files of the services, rendered from the plan in the pillar."""
+
+from saltern import hostplan, outcome
+from saltern.managed_file import ManagedFile
+
+
+@outcome.reported
+def managed(name, service):
+    """Keep a file as the plan of a service says; a candidate that the programs would refuse never replaces it.
+
+    The file afterwards has exactly the planned content, owner and mode. Changes name each option with its old and new
+    value; secrets read ``<secret>``. Files of kind ``oslo`` with ``check`` namespaces are compared with the options
+    that the installed programs declare (names, types and choices) before they are written.
+
+    name
+        Path of the file, a key of ``saltern:services:<service>:files`` in the pillar.
+
+    service
+        Name of the service in the plan.
+    """
+    file = ManagedFile.from_plan(name, hostplan.file(__pillar__, service, name))
+    secrets = hostplan.secrets(__pillar__)
+    changes = file.changes(secrets)
+    if not changes:
+        return outcome.success(name, f"{name} is as planned")
+    refused, unchecked = ([], "") if file.current_text() == file.text else file.check()
+    if refused or (unchecked and not __opts__["test"]):
+        return outcome.failure(name, "\n".join(refused) or f"{name}: cannot be checked: {unchecked}")
+    if __opts__["test"]:
+        note = f" (not checked yet: {unchecked})" if unchecked else ""
+        return outcome.planned(name, f"{name} would be written{note}", changes)
+    file.write()
+    left = file.changes(secrets)
+    if left:
+        return outcome.failure(name, f"{name} changed again while it was written: {', '.join(left)}", changes)
+    return outcome.success(name, f"{name} was written", changes)
