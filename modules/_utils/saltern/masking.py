@@ -1,0 +1,84 @@
+"""Texts of files with their secrets taken out, also secrets that nobody here knows (a password of last year, say)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+import yaml
+
+from saltern import render, yamlfile
+from saltern.errors import SalternError
+from saltern.layers import SECTIONED
+
+HIDDEN = "<not shown: this file holds secrets>"
+OTHER = "<secret, not this one>"
+_KEYED = ("keyvalue", "libvirt", "shell", "words")
+_ASSIGNMENT = re.compile(r"([^\s=:]+)(\s*[=:]\s*|\s+)(?=\S)")
+
+
+def wanted(entry: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+    """Return a file's text as the plan has it, without its secrets."""
+    shown = render.render(entry["kind"], entry["settings"], frozenset(entry["secret"]), redact=True)
+    return render.redact(shown, secrets)
+
+
+def applied(text: str, entry: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+    """Return a file's present text without secrets: line by line the wanted one where nothing else differs."""
+    kind, secret = entry["kind"], frozenset(entry["secret"])
+    full = render.render(kind, entry["settings"])
+    if text == full:
+        return wanted(entry, secrets)
+    if not secret:
+        return render.redact(text, secrets)
+    if kind in (*SECTIONED, *_KEYED):
+        return render.redact(_by_option(text, full, secret), secrets)
+    if kind in ("json", "yaml"):
+        return _reparsed(text, kind, secret, secrets)
+    return _known_lines(text, wanted(entry, secrets))
+
+
+def _by_option(text: str, full: str, secret: Set[str]) -> str:
+    """Return the lines that are safe to show: those of the plan, and new values of its options that are no secrets.
+
+    Options that the plan does not have keep their name only; foreign comments and continued lines go.
+    """
+    known, managed = set(full.splitlines()), {name for _, name, _ in _named_lines(full)}
+    lines = []
+    for line, name, start in _named_lines(text):
+        if name in secret:
+            lines.append(start + (render.SECRET if line in known else OTHER))
+        elif line in known or not line.strip() or (name in managed and name):
+            lines.append(line)
+        elif name:
+            lines.append(start + HIDDEN)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _named_lines(text: str) -> Iterator[tuple[str, str, str]]:
+    """Yield each line with its ``section.option``, and what stands before the value; section lines name themselves."""
+    section = ""
+    for line in text.splitlines():
+        if match := re.fullmatch(r"\s*\[([^\]]+)\]\s*", line):
+            section = match[1]
+            yield line, f"[{section}]", f"[{section}] "
+        elif (match := _ASSIGNMENT.match(line)) and line[:1] not in "#; \t":
+            yield line, f"{section}.{match[1]}" if section else match[1], match[0]
+        else:
+            yield line, "", ""
+
+
+def _reparsed(text: str, kind: str, secret: Set[str], secrets: Mapping[str, str]) -> str:
+    try:
+        data = json.loads(text) if kind == "json" else yamlfile.parse(text)
+        shown = render.render(kind, data, secret, redact=True)
+    except (SalternError, ValueError, RecursionError, yaml.YAMLError):
+        return f"{HIDDEN}\n"
+    return render.redact(shown, secrets)
+
+
+def _known_lines(text: str, shown: str) -> str:
+    known = set(shown.splitlines())
+    return "".join(f"{line if line in known else HIDDEN}\n" for line in text.splitlines())
