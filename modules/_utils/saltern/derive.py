@@ -44,13 +44,13 @@ class Context:
 
 def api_url(ctx: Context, kind: str) -> str:
     """Return the URL under which the API of a service type is reached, by everyone."""
-    for api in _apis(ctx.catalogue).values():
+    for api in apis(ctx.catalogue).values():
         if api.get("type") == kind:
             return f"https://{ctx.site.api_name}:{api['port']}{api.get('path', '')}"
     raise Problems([Problem("catalogue:apis", kind, "accepted: a service type that an API of the catalogue has")])
 
 
-def _apis(catalogue: Catalogue) -> dict[str, Mapping[str, Any]]:
+def apis(catalogue: Catalogue) -> dict[str, Mapping[str, Any]]:
     """Return every API of the catalogue by name."""
     parts = (part for service in catalogue.values() for part in (service.common, *service.roles.values()))
     return {name: api for part in parts for name, api in part.get("apis", {}).items()}

@@ -113,7 +113,6 @@ def uwsgi(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         "processes": 2,
         "threads": 1,
         "listen": 100,
-        "rem-header": "Content-Length",
         "add-header": "Connection: close",
         "env": [f"OS_OSLO_MESSAGING_RABBIT__PROCESSNAME={params['api']}"],
     }

@@ -97,7 +97,7 @@ def _databases(services: Mapping[str, Any]) -> list[State]:
 def _objects(plan: Plan, services: Mapping[str, Any], *, registration: bool) -> list[State]:
     return [
         (
-            f"{each['service']}: {each['kind']} {each['name']}",
+            f"{each['service']}: {each['kind'].replace('_', ' ')} {each['name']}",
             "openstack_resource.present",
             {"name": each["name"], "kind": each["kind"], "properties": each["properties"]},
         )
