@@ -1,0 +1,82 @@
+"""What the base image holds: data only, so that a change here, and nothing else, makes another image."""
+
+from __future__ import annotations
+
+SUITE = "trixie"
+
+# No OpenStack package, no database, no QEMU: "from empty nodes" is meant.
+PACKAGES = (
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "udev",
+    "iproute2",
+    "nftables",
+    "python3",
+    "python3-venv",
+    "ca-certificates",
+    "openssl",
+    "procps",
+    "iputils-ping",
+    "kmod",
+    "curl",
+    "netbase",
+    "less",
+    "gpgv",
+)
+
+# Salt and what its modules import, in one environment on every host.
+LIBRARIES = (
+    "salt==3008.3",
+    "openstacksdk==4.22.0",
+    "PyMySQL==1.2.4",
+    "amqp==5.4.2",
+    "netaddr==1.3.0",
+    "pytest==9.2.0",
+    "pytest-testinfra==10.2.2",
+)
+COMMANDS = ("salt", "salt-call", "salt-key", "salt-master", "salt-minion", "salt-run")
+
+UNIT = """\
+[Unit]
+Description=Salt {name}
+After=network.target
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=/opt/saltern/salt/bin/salt-{name}
+Restart=on-failure
+RestartSec=2
+KillMode={kill}
+LimitNOFILE=100000
+TasksMax=infinity
+[Install]
+WantedBy=multi-user.target
+"""
+
+FILES = {
+    # The lab's disks are thrown away: packages need not survive a power cut.
+    "etc/dpkg/dpkg.cfg.d/saltern-lab": "force-unsafe-io\n",
+    "etc/apt/apt.conf.d/80saltern-lab": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n',
+    "etc/systemd/system/salt-master.service": UNIT.format(name="master", kill="mixed"),
+    # A package transaction that a job started outlives the minion's restart.
+    "etc/systemd/system/salt-minion.service": UNIT.format(name="minion", kill="process"),
+    "etc/systemd/journald.conf.d/saltern-lab.conf": "[Journal]\nStorage=persistent\nSystemMaxUse=200M\n",
+}
+
+# Nothing in a container may steer the machine below: its clock, its devices, its consoles.
+MASKED = (
+    "systemd-timesyncd.service",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-networkd-wait-online.service",
+    "systemd-modules-load.service",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "console-getty.service",
+    "getty.target",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+)
