@@ -16,6 +16,7 @@ from saltern.layers import SECTIONED
 HIDDEN = "<not shown: this file holds secrets>"
 OTHER = "<secret, not this one>"
 _KEYED = ("keyvalue", "libvirt", "shell", "words")
+_SECTION = re.compile(r"\s*\[([^\]]+)\]\s*")
 _ASSIGNMENT = re.compile(r"([^\s=:]+)(\s*[=:]\s*|\s+)(?=\S)")
 
 
@@ -45,12 +46,12 @@ def _by_option(text: str, full: str, secret: Set[str]) -> str:
 
     Options that the plan does not have keep their name only; foreign comments and continued lines go.
     """
-    known, managed = set(full.splitlines()), {name for _, name, _ in _named_lines(full)}
+    known, managed = set(full.splitlines()), {name for _, name, _ in _named_lines(full)} - {""}
     lines = []
     for line, name, start in _named_lines(text):
         if name in secret:
             lines.append(start + (render.SECRET if line in known else OTHER))
-        elif line in known or not line.strip() or (name in managed and name):
+        elif line in known or name in managed or _SECTION.fullmatch(line) or not line.strip():
             lines.append(line)
         elif name:
             lines.append(start + HIDDEN)
@@ -58,12 +59,12 @@ def _by_option(text: str, full: str, secret: Set[str]) -> str:
 
 
 def _named_lines(text: str) -> Iterator[tuple[str, str, str]]:
-    """Yield each line with its ``section.option``, and what stands before the value; section lines name themselves."""
+    """Yield each line with its ``section.option``, and what stands before the value; section lines come without."""
     section = ""
     for line in text.splitlines():
-        if match := re.fullmatch(r"\s*\[([^\]]+)\]\s*", line):
+        if match := _SECTION.fullmatch(line):
             section = match[1]
-            yield line, f"[{section}]", f"[{section}] "
+            yield line, "", ""
         elif (match := _ASSIGNMENT.match(line)) and line[:1] not in "#; \t":
             yield line, f"{section}.{match[1]}" if section else match[1], match[0]
         else:

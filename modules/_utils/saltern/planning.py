@@ -1,0 +1,67 @@
+"""What every host is to have, rendered without a minion, and how that differs from what it has now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import unified_diff
+
+from saltern import masking
+from saltern.catalogue import Catalogue
+from saltern.model import Site
+from saltern.resolve import HostPlan, resolve
+
+Texts = Mapping[str, str | None]
+"""The text of each file by its path; None where there is no such file."""
+
+
+class Placeholders(dict[str, str]):
+    """Secrets of which some are absent: each of those reads ``<secret NAME>``."""
+
+    def __missing__(self, name: str) -> str:
+        """Return the placeholder of an absent secret."""
+        return f"<secret {name}>"
+
+
+def plan(site: Site, catalogue: Catalogue, secrets: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the text of each file of each host, without secrets; absent ones need not be in the mapping."""
+    return dict(plans(site, catalogue, secrets))
+
+
+def plans(site: Site, catalogue: Catalogue, secrets: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each host and the texts of its files, without secrets, one host at a time."""
+    known = Placeholders(secrets)
+    for host_id in site.hosts:
+        yield host_id, texts(resolve(site, catalogue, known, host_id))
+
+
+def texts(plan: HostPlan) -> dict[str, str]:
+    """Return the text of each file of one host, without secrets."""
+    return {
+        path: masking.wanted(file.as_data(), plan.secrets)
+        for service in plan.services.values()
+        for path, file in service.files.items()
+    }
+
+
+def whole(files: Texts) -> str:
+    """Return files one below the other, each under its path."""
+    return "\n".join(f"==> {path} <==\n{text}" for path, text in files.items() if text is not None)
+
+
+def diff(wanted: Mapping[str, Texts], applied: Mapping[str, Texts]) -> dict[str, str]:
+    """Return the unified diff of each host's files, from what is applied to what is wanted; "" where all is as planned.
+
+    A host that did not say what it has is left out.
+    """
+    return {host: host_diff(files, applied[host]) for host, files in wanted.items() if host in applied}
+
+
+def host_diff(wanted: Texts, applied: Texts) -> str:
+    """Return the unified diff of one host's files."""
+    return "".join(_file_diff(path, applied.get(path), text) for path, text in wanted.items())
+
+
+def _file_diff(path: str, old: str | None, new: str | None) -> str:
+    before, after = (text.splitlines() if text is not None else [] for text in (old, new))
+    source = path if old is not None else "/dev/null"
+    return "".join(f"{line}\n" for line in unified_diff(before, after, source, path, lineterm="", n=2))
