@@ -1,0 +1,53 @@
+"""The states of a host: their order, their requisites, and a single service on its own."""
+
+from typing import Any
+
+import pytest
+
+from saltern import highdata
+from saltern.errors import Problems
+from tests.sample import plan
+
+
+def functions(data: dict[str, Any]) -> list[str]:
+    return [next(iter(body)) for body in data.values()]
+
+
+def test_phases_come_in_order() -> None:
+    data = highdata.build(plan("ctl1").as_data())
+    order = list(data)
+    wanted = [
+        "host: packages are installed", "nova: /etc/nova/nova.conf", "infrastructure: units run", "mariadb: databases are there",
+        "nova: API schema is current", "nova: cells are mapped", "nova: schema is current", "identity: units run",
+        "keystone: user nova", "service: units run", "neutron: network public",
+    ]  # fmt: skip
+    assert [order.index(each) for each in wanted] == sorted(order.index(each) for each in wanted)
+
+
+@pytest.mark.parametrize("host", ["deploy", "ctl1", "cmp1"])
+def test_each_requisite_names_a_state_that_stands_before(host: str) -> None:
+    seen: set[tuple[str, str]] = set()
+    for identity, body in highdata.build(plan(host).as_data()).items():
+        function, arguments = next(iter(body.items()))
+        required = [each for argument in arguments for each in argument.get("require", [])]
+        assert all(tuple(*each.items()) in seen for each in required)
+        assert required or function == "package_set.installed"
+        seen.add((function.split(".")[0], identity))
+
+
+def test_no_secret_is_an_argument_of_a_state() -> None:
+    for host in ("deploy", "ctl1", "cmp1"):
+        assert "canary" not in str(highdata.build(plan(host).as_data()))
+
+
+def test_a_service_alone_brings_nothing_of_others() -> None:
+    data = highdata.build(plan("ctl1").as_data(), ["glance"])
+    assert all(identity.split(":")[0] in ("glance", "host", "service", "mariadb") for identity in data)
+    assert functions(data)[0] == "package_set.installed"
+    packages = data["host: packages are installed"]["package_set.installed"][1]["packages"]
+    assert packages == ["glance-api"]
+
+
+def test_a_service_that_the_host_lacks_is_refused() -> None:
+    with pytest.raises(Problems, match="unknown"):
+        highdata.build(plan("cmp1").as_data(), ["keystone"])

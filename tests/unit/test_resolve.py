@@ -1,0 +1,189 @@
+"""The plan of a host: what it holds, what it must not hold, and what is refused."""
+
+from typing import Any
+
+import pytest
+
+from saltern import derive, groups, registration, resolve
+from saltern.errors import Problems
+from tests.sample import Recognisable, plan, real_catalogue, sample_data, sample_site
+
+NOVA = "/etc/nova/nova.conf"
+
+
+def overridden(host: Any = None, **files: Any) -> dict[str, Any]:
+    data = sample_data()
+    target = data["hosts"][host] if host else data
+    target["services"] = {"nova": {"files": files}}
+    return data
+
+
+def test_an_override_wins_and_null_brings_back_upstreams_default() -> None:
+    data = overridden(**{NOVA: {"libvirt": {"virt_type": "qemu"}, "vnc": {"enabled": None}}})
+    data["hosts"]["cmp1"]["services"] = {"nova": {"files": {NOVA: {"libvirt": {"virt_type": "lxc"}}}}}
+    first, second = (plan(host, data).services["nova"].files[NOVA] for host in ("cmp1", "cmp2"))
+    assert (first.settings["libvirt"]["virt_type"], second.settings["libvirt"]["virt_type"]) == ("lxc", "qemu")
+    assert "enabled" not in first.settings["vnc"]
+    assert first.layers["libvirt", "virt_type"] == [("catalogue", "kvm"), ("site", "qemu"), ("host", "lxc")]
+
+
+def test_a_compute_host_is_given_no_secret_of_others() -> None:
+    given = set(plan("cmp1").as_data()["secrets"])
+    assert given == {"identity_nova", "metadata_proxy", "rabbitmq_neutron", "rabbitmq_nova"}
+    assert "canary-mariadb" not in str(plan("cmp1").as_data())
+
+
+def test_the_deploy_host_gets_the_administrators_password_only() -> None:
+    assert set(plan("deploy").as_data()["secrets"]) == {"identity_admin"}
+
+
+def test_options_with_secrets_are_marked() -> None:
+    conf = plan("ctl1").services["nova"].files[NOVA]
+    assert {"api_database.connection", "DEFAULT.transport_url", "placement.password"} <= set(conf.secret)
+    assert all("canary" not in str(conf.settings[section][option]) or f"{section}.{option}" in conf.secret
+               for section in conf.settings for option in conf.settings[section])  # fmt: skip
+
+
+def test_all_missing_secrets_are_named_at_once() -> None:
+    with pytest.raises(Problems) as caught:
+        resolve.resolve(sample_site(), real_catalogue(), {}, "cmp1")
+    assert [problem.path for problem in caught.value.problems] == [
+        f"secrets:{name}" for name in ("identity_nova", "metadata_proxy", "rabbitmq_neutron", "rabbitmq_nova")
+    ]
+
+
+def test_an_unknown_host_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(Problems, match="did you mean 'cmp1'"):
+        resolve.resolve(sample_site(), real_catalogue(), {}, "cmp11")
+
+
+def test_required_secrets_are_those_of_all_hosts() -> None:
+    names = resolve.required_secrets(sample_site(), real_catalogue())
+    asked = {name for host in sample_site().hosts for name in plan(host).secrets}
+    assert set(names) == asked
+    assert names == sorted(names)
+
+
+def test_an_api_listens_on_the_loopback_and_haproxy_in_front() -> None:
+    services = plan("ctl1").services
+    ini = services["nova"].files["/etc/saltern/uwsgi/nova-api.ini"].settings["uwsgi"]
+    assert ini["http-socket"] == "127.0.0.1:8774"
+    assert "    bind 10.20.0.11:8774 ssl crt /etc/saltern/pki/api.pem" in services["haproxy"].files[
+        "/etc/haproxy/haproxy.cfg"
+    ].settings
+    assert services["nova"].part["units"]["nova-api.service"]["probe"]["url"] == "http://127.0.0.1:8774/"
+    assert not any(path.startswith("/etc/saltern/uwsgi/novncproxy") for path in services["nova"].files)
+
+
+def test_the_firewall_lets_in_only_whom_a_port_is_for() -> None:
+    opened = {(each["service"], port): each["sources"] for each in plan("ctl1").openings for port in each["ports"]}
+    assert opened["mariadb", 3306] == ["10.20.0.11"]
+    assert opened["rabbitmq", 5671] == ["10.20.0.11", "10.20.0.21", "10.20.0.22"]
+    assert opened["nova", 8775] == ["10.20.0.21", "10.20.0.22"]
+    assert opened["keystone", 5000] == []
+    tunnels = {port: each["sources"] for each in plan("cmp1").openings for port in each["ports"]}
+    assert tunnels[6081] == ["10.30.0.21", "10.30.0.22"]
+
+
+def test_without_a_tunnel_network_tunnels_run_over_management() -> None:
+    data = sample_data()
+    del data["networks"]["tunnel"]
+    steps = plan("cmp1", data).services["openvswitch"].part["steps"]
+    settings = steps[0]["arguments"]["settings"]
+    assert settings["external_ids"]["ovn-encap-ip"] == "10.20.0.21"
+    assert "tunnel0" not in str(settings["bridges"])
+
+
+def test_a_tunnel_port_carries_its_vlan_unless_untagged() -> None:
+    settings = plan("cmp1").services["openvswitch"].part["steps"][0]["arguments"]["settings"]
+    assert settings["bridges"]["br-trunk"]["ports"]["tunnel0"] == {"type": "internal", "tag": 4}
+    data = sample_data()
+    del data["networks"]["tunnel"]["vlan"]
+    settings = plan("cmp1", data).services["openvswitch"].part["steps"][0]["arguments"]["settings"]
+    assert settings["bridges"]["br-trunk"]["ports"]["tunnel0"] == {"type": "internal"}
+
+
+@pytest.mark.parametrize(("mode", "native"), [("tls", True), ("tcp", False)])
+def test_live_migration_is_by_the_scheme_of_the_site(mode: str, native: bool) -> None:
+    libvirt = plan("cmp1", {**sample_data(), "live_migration": mode}).services["nova"].files[NOVA].settings["libvirt"]
+    assert (libvirt["live_migration_scheme"], libvirt["live_migration_with_native_tls"]) == (mode, native)
+
+
+def test_time_flows_from_the_sites_servers_through_the_controllers() -> None:
+    data = {**sample_data(), "time": {"servers": ["192.0.2.7"]}}
+    controller = plan("ctl1", data).services["chrony"].files["/etc/chrony/chrony.conf"].settings
+    compute = plan("cmp1", data).services["chrony"].files["/etc/chrony/chrony.conf"].settings
+    assert controller["server"] == ["192.0.2.7 iburst"]
+    assert compute["server"] == ["10.20.0.11 iburst minpoll 4 maxpoll 6"]
+    assert "allow" not in compute
+
+
+def context(host: str = "ctl1") -> derive.Context:
+    site = sample_site()
+    return derive.Context(site, site.hosts[host], real_catalogue(), {}, lambda name: resolve.Secret(f"p@{name}"), "nova")
+
+
+def test_passwords_are_quoted_in_urls() -> None:
+    assert "nova:p%40mariadb_nova@" in groups.database(context(), {"name": "nova"})["database"]["connection"]
+    assert "nova:p%40rabbitmq_nova@" in groups.messaging(context(), {})["DEFAULT"]["transport_url"]
+
+
+def test_a_password_hash_is_rabbitmqs_and_stays_the_same() -> None:
+    import base64
+    import hashlib
+
+    raw = base64.b64decode(groups.rabbitmq_hash("secret"))
+    assert raw[4:] == hashlib.sha256(raw[:4] + b"secret").digest()
+    assert groups.rabbitmq_hash("secret") == groups.rabbitmq_hash("secret")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("adress", "did you mean 'address'"), ("url.computer", "service type")])
+def test_an_unknown_fact_is_refused(name: str, expected: str) -> None:
+    with pytest.raises(Problems, match=expected):
+        derive.fact(context(), name)
+
+
+def test_facts_are_filled_at_any_depth() -> None:
+    data = {"a": [{"facts": {"host": "name"}}], "facts": {"key": "secret.x"}, "b": 1}
+    assert derive.filled(context(), data) == {"a": [{"host": "ctl1.cloud.example"}], "b": 1, "key": "p@x"}
+
+
+def test_an_unknown_group_is_refused() -> None:
+    with pytest.raises(Problems, match="did you mean 'messaging'"):
+        resolve._used(context(), ["mesaging"], {})
+
+
+def test_provider_networks_and_the_sites_objects_follow_the_registration() -> None:
+    data = {**sample_data(), "resources": {"flavors": {"small": {"ram": 512}}, "projects": {"demo": None}}}
+    objects = plan("ctl1", data).resources
+    tiers = [each["tier"] for each in objects]
+    assert tiers == sorted(tiers, key=["registration", "resources"].index)
+    named = {(each["kind"], each["name"]): each for each in objects}
+    assert named["network", "public"]["properties"]["provider:segmentation_id"] == 200
+    assert named["subnet", "public"]["properties"]["allocation_pools"] == [
+        {"start": "198.51.100.100", "end": "198.51.100.199"}
+    ]
+    assert named["subnet", "plain"]["properties"]["dns_nameservers"] == ["203.0.113.53"]
+    assert named["flavor", "small"] == {
+        "service": "nova", "tier": "resources", "kind": "flavor", "name": "small", "properties": {"ram": 512},
+    }  # fmt: skip
+    assert ("user", "placement") in named
+    assert ("user", "keystone") not in named
+    assert registration.KEEPERS["identity"] == "keystone"
+    assert plan("cmp1", data).resources == []
+
+
+def test_a_plan_is_plain_data() -> None:
+    def check(value: Any) -> None:
+        assert type(value) in (dict, list, str, int, float, bool, type(None)), type(value)
+        for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+            check(each)
+
+    for host in sample_site().hosts:
+        check(plan(host).as_data())
+
+
+def test_certificates_name_the_host_they_are_for() -> None:
+    assert plan("cmp1").services["ovn"].certificates["ovn-chassis"]["common_name"] == "cmp1"
+    assert "mariadb-server" in plan("ctl1").services["mariadb"].packages
+    assert Recognisable()["x"] == "canary-x"
