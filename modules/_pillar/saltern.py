@@ -20,23 +20,30 @@ from saltern.errors import SalternError
 
 __virtualname__ = "saltern"
 
+DEFAULTS = {
+    "site": "/etc/saltern/site.yaml",
+    "secrets": "/etc/saltern/secrets.yaml",
+    "catalogue": "/srv/saltern/pillar/services",
+    "pki": pki.DIRECTORY,
+}
+
 
 def __virtual__():
     return __virtualname__
 
 
-def ext_pillar(minion_id, pillar, site_file=None, **settings):
+def ext_pillar(minion_id, pillar, **settings):
     """Return the minion's plan under ``saltern``, or the problems under ``_errors``, which stop the run.
 
     A minion that the site file does not name gets nothing.
     """
-    paths = {"secrets": "/etc/saltern/secrets.yaml", "pki": "/etc/saltern/pki", **settings}
+    paths = {**DEFAULTS, **settings}
     try:
         model = site.load(Path(paths["site"]))
         if minion_id not in model.hosts:
             return {}
         plan = resolve.resolve(model, catalogue.load(Path(paths["catalogue"])), _secrets(paths["secrets"]), minion_id)
-        authorities = {name: pki.ensure_authority(Path(paths["pki"]), name) for name in pki.AUTHORITIES}
+        authorities = {name: pki.ensure_authority(paths["pki"], name).pem for name in pki.AUTHORITIES}
     except SalternError as error:
         return {"_errors": str(error).splitlines()}
     return {"saltern": {**plan.as_data(), "authorities": authorities}}
@@ -45,5 +52,5 @@ def ext_pillar(minion_id, pillar, site_file=None, **settings):
 def _secrets(path):
     """Return the secrets, decrypted by Salt's own GPG renderer where they are encrypted."""
     renderers = salt.loader.render(__opts__, {})
-    blacklist, whitelist = __opts__.get("renderer_blacklist"), __opts__.get("renderer_whitelist")
-    return salt.template.compile_template(path, renderers, "yaml|gpg", blacklist, whitelist) or {}
+    refused, allowed = __opts__.get("renderer_blacklist"), __opts__.get("renderer_whitelist")
+    return salt.template.compile_template(path, renderers, "yaml|gpg", refused, allowed) or {}
