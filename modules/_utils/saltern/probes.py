@@ -1,0 +1,192 @@
+"""Ask a thing itself whether it is ready: each probe answers None, or in one line why not yet.
+
+A probe is data, ``{kind: ..., ...}``; secrets are given by name. Every answer is bounded by a few seconds.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import json
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlsplit
+
+from saltern.errors import SalternError, suggestion
+from saltern.render import redact
+
+TIMEOUT = 5.0
+HTTP_READY = (200, 204, 300, 401)
+
+Spec = Mapping[str, Any]
+Secrets = Mapping[str, str]
+
+
+def probe(spec: Spec, secrets: Secrets, timeout: float = TIMEOUT) -> str | None:
+    """Return None when the thing is ready, else a one-line reason that holds no secret."""
+    function, needed = _kind(spec)
+    missing = [key for key in needed if key not in spec]
+    if missing:
+        raise SalternError(f"probe {describe(spec)}: {', '.join(missing)}: missing")
+    try:
+        return function(spec, secrets, timeout)
+    except SalternError:
+        raise
+    except Exception as error:  # whatever a library raises means: not ready
+        reason = redact(f"{type(error).__name__}: {error}", secrets)
+        return " ".join(reason.split())[:300]
+
+
+def describe(spec: Spec) -> str:
+    """Return what is asked, for people: ``amqp ctl1:5671``."""
+    where = spec.get("url") or spec.get("path") or spec.get("socket") or f"{spec.get('host')}:{spec.get('port')}"
+    services = f" ({', '.join(spec['services'])})" if spec.get("services") else ""
+    return f"{spec.get('kind')} {where}{services}"
+
+
+def _kind(spec: Spec) -> tuple[Callable[[Spec, Secrets, float], str | None], tuple[str, ...]]:
+    """Return the function of the probe's kind, and the keys that it needs."""
+    if spec.get("kind") not in _KINDS:
+        raise SalternError(f"probe kind {spec.get('kind')!r}: {suggestion(spec.get('kind'), _KINDS)}")
+    return _KINDS[spec["kind"]]
+
+
+def _secret(spec: Spec, secrets: Secrets) -> str:
+    """Return the value of the secret that the probe names."""
+    if not secrets.get(spec["secret"]):
+        raise SalternError(f"probe {describe(spec)}: secrets:{spec['secret']}: this host was not given it")
+    return secrets[spec["secret"]]
+
+
+def _context(spec: Spec) -> ssl.SSLContext:
+    """Return a TLS context that trusts the probe's CA, or the system's, and nothing else."""
+    context = ssl.create_default_context(cafile=spec.get("ca_file"))
+    if spec.get("cert_file"):
+        context.load_cert_chain(spec["cert_file"], spec.get("key_file"))
+    return context
+
+
+def _connected(spec: Spec, host: str, port: int, tls: bool, timeout: float) -> socket.socket:
+    """Return a connection, with a verified peer when it is TLS."""
+    plain = socket.create_connection((host, int(port)), timeout)
+    if not tls:
+        return plain
+    try:
+        return _context(spec).wrap_socket(plain, server_hostname=spec.get("server_name") or host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _request(spec: Spec, timeout: float, method: str = "GET", body: Any = None) -> tuple[int, bytes]:
+    """Return status and body of one HTTP request; redirections are not followed."""
+    url = urlsplit(spec["url"])
+    tls = url.scheme == "https"
+    port = url.port or (443 if tls else 80)
+    host = url.hostname or ""
+    with closing(http.client.HTTPConnection(host, port, timeout=timeout)) as connection:
+        connection.sock = _connected(spec, host, port, tls, timeout)
+        headers = {"Connection": "close", "Content-Type": "application/json", **(spec.get("headers") or {})}
+        path = f"{url.path or '/'}{'?' + url.query if url.query else ''}"
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def _http(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when the URL answers with one of the expected statuses."""
+    status, _ = _request(spec, timeout)
+    wanted = spec.get("status") or HTTP_READY
+    accepted = [wanted] if isinstance(wanted, int) else list(wanted)
+    return None if status in accepted else f"HTTP status {status}, not one of {accepted}"
+
+
+def _tls(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when a TLS handshake succeeds with a certificate for the name, from the CA."""
+    _connected(spec, spec["host"], spec["port"], True, timeout).close()
+    return None
+
+
+def _tcp(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when the port takes a connection."""
+    _connected(spec, spec["host"], spec["port"], False, timeout).close()
+    return None
+
+
+def _socket(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when the Unix socket takes a connection."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(timeout)
+        client.connect(spec["path"])
+    return None
+
+
+def _amqp(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when the broker accepts the login to the virtual host."""
+    amqp = importlib.import_module("amqp")
+    password = _secret(spec, secrets)
+    tls: dict[str, Any] | None = None
+    if spec.get("ca_file"):
+        # without a host name the library would not compare it with the certificate
+        name = spec.get("server_name") or spec["host"]
+        tls = {"ca_certs": spec["ca_file"], "server_hostname": name, "cert_reqs": ssl.CERT_REQUIRED}
+    connection = amqp.Connection(
+        host=f"{spec['host']}:{spec.get('port', 5671 if tls else 5672)}",
+        userid=spec["user"],
+        password=password,
+        virtual_host=spec.get("vhost", "/"),
+        ssl=tls or False,
+        connect_timeout=timeout,
+        read_timeout=timeout,
+        write_timeout=timeout,
+    )
+    try:
+        connection.connect()
+    finally:
+        connection.collect()
+    return None
+
+
+def _catalog(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when the user can log in to keystone and its catalogue holds the services."""
+    user = {"name": spec["user"], "domain": {"name": "Default"}, "password": _secret(spec, secrets)}
+    scope = {"project": {"name": spec.get("project", "service"), "domain": {"name": "Default"}}}
+    identity = {"methods": ["password"], "password": {"user": user}}
+    url = f"{str(spec['url']).rstrip('/').removesuffix('/v3')}/v3/auth/tokens"
+    body = {"auth": {"identity": identity, "scope": scope}}
+    status, answer = _request({**spec, "url": url}, timeout, "POST", body)
+    if status != 201:
+        return f"login of {spec['user']} answered with HTTP status {status}"
+    catalog = json.loads(answer)["token"].get("catalog", [])
+    present = {service.get("type") for service in catalog if service.get("endpoints")}
+    missing = sorted(set(spec.get("services") or ()) - present)
+    return f"not in the catalogue yet: {', '.join(missing)}" if missing else None
+
+
+def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when the server answers a query, through its socket or over TLS."""
+    pymysql = importlib.import_module("pymysql")
+    arguments: dict[str, Any] = {"user": spec.get("user", "root"), "database": spec.get("database")}
+    if spec.get("host"):
+        arguments |= {"host": spec["host"], "port": int(spec.get("port", 3306)), "password": _secret(spec, secrets)}
+        arguments |= {"ssl": _context(spec)} if spec.get("ca_file") else {}
+    else:
+        arguments["unix_socket"] = spec.get("socket", "/run/mysqld/mysqld.sock")
+    options = {"connect_timeout": timeout, "read_timeout": timeout}
+    with closing(pymysql.connect(**arguments, **options)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return None
+
+
+_KINDS: dict[str, tuple[Callable[[Spec, Secrets, float], str | None], tuple[str, ...]]] = {
+    "amqp": (_amqp, ("host", "user", "secret")),
+    "catalog": (_catalog, ("url", "user", "secret")),
+    "http": (_http, ("url",)),
+    "mariadb": (_mariadb, ()),
+    "socket": (_socket, ("path",)),
+    "tcp": (_tcp, ("host", "port")),
+    "tls": (_tls, ("host", "port")),
+}
