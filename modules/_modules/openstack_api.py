@@ -1,0 +1,160 @@
+"""The cloud's APIs as seen from one run: one authentication, each kind of object listed once.
+
+The connection (openstacksdk, ``/etc/openstack/clouds.yaml``) and the lists live in ``__context__``, that is for one
+job; a change drops the lists that it touched.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from saltern import resource_plan
+from saltern.errors import SalternError
+from saltern.resource_kinds import KINDS
+
+try:
+    import openstack
+    from keystoneauth1.exceptions import ClientException, ConnectFailure
+
+    HAS_SDK = True
+except ImportError:
+    HAS_SDK = False
+
+CLOUD = "saltern-admin"
+
+
+class Unreachable(SalternError):
+    """The cloud does not answer."""
+
+
+def __virtual__():
+    return HAS_SDK or (False, "openstacksdk is not installed in Salt's environment")
+
+
+def objects(kind, owner=None, cloud=CLOUD):
+    """Return all objects of a kind as the API lists them; for a kind that is listed by owner, those of one owner.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt ctl1 openstack_api.objects network
+    """
+    lists = __context__.setdefault("openstack_api.objects", {})
+    key = (cloud, kind, owner)
+    if key not in lists:
+        # What a dry run only pretends to have made owns nothing yet.
+        pretended = str(owner).startswith(resource_plan.PRETENDED)
+        lists[key] = [] if pretended else _listed(KINDS[kind], owner, cloud)
+    return lists[key]
+
+
+def run(kind, requests, cloud=CLOUD):
+    """Send requests (``saltern.resource_plan.Request``) to the service of a kind, one after the other.
+
+    CLI Example: only of use from other modules, since requests are objects of the package ``saltern``.
+
+    .. code-block:: bash
+
+        salt ctl1 openstack_api.run network '[]'
+    """
+    made = ""
+    for request in requests:
+        path = request.path.replace("{id}", made)
+        body = {"json": request.body} if request.body is not None else {}
+        headers = {"Content-Type": request.content_type}
+        if request.upload:
+            with open(request.upload, "rb") as stream:
+                answer = _call(KINDS[kind], request.method, path, cloud, data=stream, headers=headers)
+        else:
+            answer = _call(KINDS[kind], request.method, path, cloud, log=not request.secret, headers=headers, **body)
+        made = made or resource_plan.made_id(KINDS[kind], answer)
+    forget(kind)
+
+
+def forget(kind=None):
+    """Forget what was listed of a kind and of those that refer to it; of all kinds when none is named.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt ctl1 openstack_api.forget network
+    """
+    lists = __context__.get("openstack_api.objects", {})
+    for key in [key for key in lists if kind is None or key[1] in resource_plan.touched(kind)]:
+        del lists[key]
+
+
+def fitting(passwords, cloud=CLOUD):
+    """Say of each ``{user id: password}`` whether the user can authenticate with it; all are tried at once.
+
+    A right password is known for the rest of the run.
+
+    CLI Example: not for a command line, where a password would be seen.
+
+    .. code-block:: bash
+
+        salt ctl1 openstack_api.fitting '{}'
+    """
+    known = __context__.setdefault("openstack_api.fitting", {})
+    unknown = [user for user in passwords if not known.get(user)]
+    identity = _connection(cloud).identity
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for user, fits in zip(
+            unknown, pool.map(lambda user: _fits(identity, user, passwords[user]), unknown), strict=True
+        ):
+            known[user] = fits
+    return {user: known[user] for user in passwords}
+
+
+def _fits(identity, user, password):
+    method = {"methods": ["password"], "password": {"user": {"id": user, "password": password}}}
+    body = {"auth": {"identity": method, "scope": "unscoped"}}
+    answer = identity.request("/auth/tokens", "POST", json=body, authenticated=False, log=False, raise_exc=False)
+    if answer.status_code not in (201, 401):
+        raise SalternError(resource_plan.refusal("POST", "/auth/tokens", answer.status_code, answer.text))
+    return answer.status_code == 201
+
+
+def _connection(cloud):
+    connections = __context__.setdefault("openstack_api.connections", {})
+    if cloud not in connections:
+        try:
+            connection = openstack.connect(cloud=cloud)
+            connection.authorize()
+        except ConnectFailure as error:
+            raise Unreachable(f"cloud {cloud!r}: does not answer: {error}") from error
+        except (ClientException, openstack.exceptions.SDKException) as error:
+            raise SalternError(f"cloud {cloud!r}: {error}") from error
+        connections[cloud] = connection
+    return connections[cloud]
+
+
+def _listed(kind, owner, cloud):
+    path = kind.path.format(owner=owner)
+    query = "&".join(part for part in (kind.query, f"user_id={owner}" if kind.per == "user" and owner else "") if part)
+    result = []
+    while query is not None:
+        answer = _call(kind, "GET", f"{path}?{query}" if query else path, cloud)
+        result += resource_plan.listed(kind, answer)
+        following = resource_plan.next_page(kind, answer)
+        query = urlsplit(following).query if following else None
+    if kind.name == "router":
+        return resource_plan.with_interfaces(result, objects("router_port", None, cloud))
+    return result
+
+
+def _call(kind, method, path, cloud, headers=None, **arguments):
+    adapter = getattr(_connection(cloud), kind.service)
+    try:
+        answer = adapter.request(
+            path, method, headers={"Accept": "application/json", **(headers or {})}, raise_exc=False,
+            microversion=kind.microversion, **arguments,
+        )  # fmt: skip
+    except ConnectFailure as error:
+        raise Unreachable(f"the {kind.service} service does not answer: {error}") from error
+    except (ClientException, openstack.exceptions.SDKException) as error:
+        raise SalternError(f"the {kind.service} service: {error}") from error
+    if answer.status_code >= 400:
+        raise SalternError(resource_plan.refusal(method, path, answer.status_code, answer.text))
+    return answer.json() if answer.text[:1] in ("{", "[") else {}

@@ -1,0 +1,107 @@
+"""Nova's cells: cell0, where instances end that no host took, and the first real cell.
+
+The rows of ``nova_api.cell_mappings`` are templates that nova fills from its own nova.conf, so neither a row nor a
+command line holds a password, and a new password needs no new row.
+"""
+
+import configparser
+import subprocess
+
+from saltern import outcome
+from saltern.cell_mappings import Cell, by_name, command, differences, hidden, wanted
+from saltern.errors import SalternError
+
+try:
+    import pymysql
+
+    HAS_PYMYSQL = True
+except ImportError:
+    HAS_PYMYSQL = False
+
+SOCKET = "/run/mysqld/mysqld.sock"
+ROWS = "SELECT uuid, COALESCE(name, ''), transport_url, database_connection, COALESCE(disabled, 0) FROM cell_mappings"
+
+
+def __virtual__():
+    return HAS_PYMYSQL or (False, "PyMySQL is not installed in Salt's environment")
+
+
+@outcome.reported
+def mapped(name, config="/etc/nova/nova.conf", cell="cell1", user="nova", database="nova_api"):
+    """Keep cell0 and one cell mapped to the database and the message bus of nova.conf.
+
+    It runs after ``nova-manage api_db sync`` and before ``nova-manage db sync``, which gives cell0 its schema, and
+    with the final URLs in nova.conf. Afterwards both rows are there, enabled, and hold no password.
+
+    name
+        The state's id.
+
+    config
+        The file with the URLs.
+
+    cell
+        Name of the real cell.
+
+    user
+        Unprivileged user that runs ``nova-manage``.
+
+    database
+        Nova's API database.
+    """
+    rows = _rows(database)
+    cells = _wanted(config, cell)
+    changes = differences(cells, rows)
+    if not changes:
+        return outcome.success(name, f"cell0 and {cell} are mapped")
+    if __opts__["test"]:
+        return outcome.planned(name, f"would be mapped: {', '.join(changes)}", changes)
+    for each in cells:
+        if each.name in changes:
+            _manage(command(each, rows.get(each.name)), user)
+    left = differences(cells, _rows(database))
+    if left:
+        return outcome.failure(name, f"nova-manage ran, but still differ: {', '.join(left)}", changes)
+    return outcome.success(name, f"mapped: {', '.join(changes)}", changes)
+
+
+def _rows(database):
+    """Return the mappings by name; a dry run takes a database that is not there yet as an empty one."""
+    try:
+        with pymysql.connect(unix_socket=SOCKET, user="root", database=database) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(ROWS)
+                return by_name([Cell(*row[:4], bool(row[4])) for row in cursor.fetchall()])
+    except pymysql.MySQLError as error:
+        if __opts__["test"]:
+            return {}
+        raise SalternError(f"database {database}: {error.args[-1]}") from error
+
+
+def _wanted(config, cell):
+    """Return the cells that nova.conf asks for."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, default_section="")
+    try:
+        with open(config, encoding="utf-8") as stream:
+            parser.read_file(stream)
+        urls = parser["DEFAULT"]["transport_url"], parser["database"]["connection"]
+    except KeyError as error:
+        raise SalternError(
+            f"{config}: {error} is missing; both DEFAULT.transport_url and database.connection are needed"
+        )
+    except (OSError, configparser.Error) as error:
+        # A parser's message quotes the line, and with it perhaps a password.
+        raise SalternError(f"{config}: cannot be read: {type(error).__name__}") from None
+    return wanted(*urls, cell)
+
+
+def _manage(arguments, user):
+    """Run ``nova-manage`` as the service's user, who can read nova.conf and owns the log."""
+    done = subprocess.run(
+        ["/usr/bin/" + arguments[0], *arguments[1:]],
+        user=user, group=user, extra_groups=[], umask=0o077, cwd="/", timeout=300, check=False,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+    )  # fmt: skip
+    if done.returncode:
+        last = hidden("\n".join(done.stdout.splitlines()[-5:]))
+        raise SalternError(f"{' '.join(arguments[:3])} ended with {done.returncode}:\n{last}")
