@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from saltern import catalogue, resolve, site, yamlfile
+from saltern.derive import SECRET_FORMS
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ROOT / "pillar" / "services"
@@ -32,8 +33,8 @@ class Recognisable(dict[str, str]):
     """Gives every secret that is asked for, as ``canary-NAME``."""
 
     def __missing__(self, name: str) -> str:
-        """Return the value of a secret."""
-        return f"canary-{name}"
+        """Return the value of a secret; of a key a placeholder."""
+        return f"<secret canary-{name}>" if SECRET_FORMS.get(name) else f"canary-{name}"
 
 
 def sample_data() -> dict[str, Any]:

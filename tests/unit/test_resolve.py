@@ -3,12 +3,16 @@
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from saltern import derive, groups, registration, resolve
 from saltern.errors import Problems
 from tests.sample import Recognisable, plan, real_catalogue, sample_data, sample_site
 
 NOVA = "/etc/nova/nova.conf"
+COMPUTE = ("identity_nova", "metadata_proxy", "nova_ssh_host_key", "nova_ssh_key", "rabbitmq_neutron", "rabbitmq_nova")
+"""What a compute host is given."""
 
 
 def overridden(host: Any = None, **files: Any) -> dict[str, Any]:
@@ -29,7 +33,7 @@ def test_an_override_wins_and_null_brings_back_upstreams_default() -> None:
 
 def test_a_compute_host_is_given_no_secret_of_others() -> None:
     given = set(plan("cmp1").as_data()["secrets"])
-    assert given == {"identity_nova", "metadata_proxy", "rabbitmq_neutron", "rabbitmq_nova"}
+    assert given == set(COMPUTE)
     assert "canary-mariadb" not in str(plan("cmp1").as_data())
 
 
@@ -48,7 +52,7 @@ def test_all_missing_secrets_are_named_at_once() -> None:
     with pytest.raises(Problems) as caught:
         resolve.resolve(sample_site(), real_catalogue(), {}, "cmp1")
     assert [problem.path for problem in caught.value.problems] == [
-        f"secrets:{name}" for name in ("identity_nova", "metadata_proxy", "rabbitmq_neutron", "rabbitmq_nova")
+        f"secrets:{name}" for name in COMPUTE
     ]
 
 
@@ -187,3 +191,20 @@ def test_certificates_name_the_host_they_are_for() -> None:
     assert plan("cmp1").services["ovn"].certificates["ovn-chassis"]["common_name"] == "cmp1"
     assert "mariadb-server" in plan("ctl1").services["mariadb"].packages
     assert Recognisable()["x"] == "canary-x"
+
+
+def test_a_key_pairs_public_half_is_derived_and_a_broken_key_refused() -> None:
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    assert groups.ssh_public("nova_ssh_key", private) == public
+    with pytest.raises(Problems) as caught:
+        groups.ssh_public("nova_ssh_key", "rubbish")
+    assert "nova_ssh_key" in str(caught.value)
+    assert "rubbish" not in str(caught.value)
+
+
+def test_only_compute_hosts_may_use_novas_key() -> None:
+    files = plan("cmp1").services["migration"].files
+    assert files["/var/lib/nova/.ssh/authorized_keys"].settings[0].startswith('from="10.20.0.21,10.20.0.22",restrict ')
+    assert files["/var/lib/nova/.ssh/id_saltern"].secret == ("",)

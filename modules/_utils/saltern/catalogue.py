@@ -38,20 +38,32 @@ class Service:
     after: tuple[str, ...] = ()
     common: Mapping[str, Any] = field(default_factory=dict)
     roles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]] = field(default_factory=dict)
+    """Site option → its value → role → what that choice adds."""
 
-    def part(self, roles: Iterable[str]) -> dict[str, Any] | None:
-        """Return everything that a host with these roles gets of the service, or None when it gets nothing."""
+    def part(self, roles: Iterable[str], choices: Mapping[str, str] | None = None) -> dict[str, Any] | None:
+        """Return all that a host with these roles gets of the service, or None when it gets nothing.
+
+        ``choices`` are the site's options by which variants are chosen, ``{"live_migration": "tls"}``.
+        """
         held = [role for role in ROLES if role in roles and role in self.roles]
         if not held:
             return None
+        chosen = [variants.get((choices or {}).get(option, ""), {}) for option, variants in self.variants.items()]
         result = merged({}, self.common)
-        for role in held:
-            result = merged(result, self.roles[role])
+        for by_role in (self.roles, *chosen):
+            for role in held:
+                result = merged(result, by_role.get(role, {}))
         return result
+
+    def parts(self) -> list[Mapping[str, Any]]:
+        """Return all parts of the service, whatever the role and the choices."""
+        variants = [part for values in self.variants.values() for roles in values.values() for part in roles.values()]
+        return [self.common, *self.roles.values(), *variants]
 
     def paths(self) -> set[str]:
         """Return the path of every file that the service has on any role, APIs' files included."""
-        parts = [self.common, *self.roles.values()]
+        parts = self.parts()
         paths = {path for part in parts for path in part.get("files", {})}
         apis = {name: api for part in parts for name, api in part.get("apis", {}).items()}
         paths |= {drop_in_path(api) for api in apis.values() if under_uwsgi(api) and not api.get("own_unit")}
@@ -118,6 +130,13 @@ def _service(path: Path, problems: list[Problem]) -> Service:
         problems += _part_problems(f"{path.stem}:{name}", part)
     if data.get("tier", "service") not in TIERS:
         problems.append(Problem(f"{path.stem}:tier", data["tier"], f"accepted: {', '.join(TIERS)}"))
+    variants = data.get("variants") or {}
+    for option, values in variants.items():
+        if option not in CHOICES:
+            problems.append(Problem(f"{path.stem}:variants", option, suggestion(option, CHOICES)))
+        for value, by_role in values.items():
+            for role, part in by_role.items():
+                problems += _part_problems(f"{path.stem}:variants:{option}:{value}:{role}", part)
     common = parts.pop("common")
     return Service(
         name=path.stem,
@@ -126,10 +145,13 @@ def _service(path: Path, problems: list[Problem]) -> Service:
         after=tuple(data.get("after") or ()),
         common=common,
         roles=parts,
+        variants=variants,
     )
 
 
-KEYS = ("description", "tier", "after", "common", "roles")
+KEYS = ("description", "tier", "after", "common", "roles", "variants")
+CHOICES = ("live_migration",)
+"""Options of the site by which a service may vary."""
 
 
 def _part_problems(path: str, part: Mapping[str, Any]) -> list[Problem]:

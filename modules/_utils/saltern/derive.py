@@ -18,6 +18,12 @@ from .model import Host, Site
 CA_FILE = "/etc/saltern/pki/services-ca.crt"
 """The certificate of the CA that signs everything but libvirt and QEMU, on every host."""
 
+PLACEHOLDER = "<secret "
+"""How the stand-in of a secret begins, in plans that are made without the secrets file."""
+
+SECRET_FORMS: Mapping[str, str] = {"nova_ssh_key": "ssh_key", "nova_ssh_host_key": "ssh_key"}
+"""Secrets that are not plain passwords, and their forms."""
+
 Part = Mapping[str, Any]
 
 
@@ -52,7 +58,7 @@ def api_url(ctx: Context, kind: str) -> str:
 
 def apis(catalogue: Catalogue) -> dict[str, Mapping[str, Any]]:
     """Return every API of the catalogue by name."""
-    parts = (part for service in catalogue.values() for part in (service.common, *service.roles.values()))
+    parts = (part for service in catalogue.values() for part in service.parts())
     return {name: api for part in parts for name, api in part.get("apis", {}).items()}
 
 
@@ -88,6 +94,8 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "erlang_address": lambda ctx: "{" + ctx.host.address.replace(".", ",") + "}",
     "erlang_options": lambda ctx: f"-kernel inet_dist_use_interface {FACTS['erlang_address'](ctx)}",
     "host": lambda ctx: ctx.host.id,
+    "libvirt_tls_socket": lambda ctx: ["", f"{ctx.host.address}:16514"],
+    "libvirt_tcp_socket": lambda ctx: ["", f"{ctx.host.address}:16509"],
     "management_cidr": lambda ctx: ctx.site.management.cidr,
     "metadata_secret": lambda ctx: ctx.secret("metadata_proxy"),
     "memcache_secret": lambda ctx: ctx.secret("memcache"),
@@ -98,7 +106,6 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "ovn_northbound": lambda ctx: f"ssl:{ctx.controller.address}:6641",
     "ovn_southbound_local": lambda ctx: "ssl:127.0.0.1:6643",
     "ovn_southbound": lambda ctx: f"ssl:{ctx.controller.address}:6642",
-    "qemu_migration_address": lambda ctx: ctx.host.address,
     "region": lambda ctx: ctx.site.region,
     "vlan_ranges": lambda ctx: [
         f"{ctx.site.trunk.physical_network}:{low}:{high}" for low, high in ctx.site.trunk.vlans

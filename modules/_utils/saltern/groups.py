@@ -13,8 +13,12 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
 from .catalogue import Catalogue, uwsgi_path
-from .derive import CA_FILE, Context, api_url, fact
+from .derive import CA_FILE, PLACEHOLDER, Context, api_url, fact
+from .errors import Problem, Problems
 from .firewall import ruleset
 from .layers import Secret
 from .model import ROLES, Host
@@ -151,6 +155,44 @@ def host_name(ctx: Context, params: Mapping[str, Any]) -> list[str]:
     return [ctx.host.id]
 
 
+def ssh_private(ctx: Context, params: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a private SSH key."""
+    return [Secret(line) for line in ctx.secret(params["secret"]).splitlines()]
+
+
+def ssh_authorized(ctx: Context, params: Mapping[str, Any]) -> list[str]:
+    """Return authorized_keys for a key that only compute hosts may use, to run commands and nothing else."""
+    sources = ",".join(host.address for host in ctx.site.having("compute"))
+    return [f'from="{sources}",restrict {ssh_public(params["secret"], ctx.secret(params["secret"]))}']
+
+
+def ssh_known(ctx: Context, params: Mapping[str, Any]) -> list[str]:
+    """Return known_hosts for the one host key that all compute hosts show to each other."""
+    return [f"{params['alias']} {ssh_public(params['secret'], ctx.secret(params['secret']))}"]
+
+
+@lru_cache(maxsize=8)
+def ssh_public(name: str, private: str) -> str:
+    """Return the public half of the secret of this name, an OpenSSH private key; of a placeholder another placeholder.
+
+    Raises Problems when it is neither; the text is not shown.
+    """
+    if private.startswith(PLACEHOLDER):
+        return f"{PLACEHOLDER}public half of {private.removeprefix(PLACEHOLDER)}"
+    try:
+        key = serialization.load_ssh_private_key(private.encode(), password=None)
+    except (ValueError, UnsupportedAlgorithm):
+        accepted = "an OpenSSH private key without a passphrase"
+        raise Problems([Problem(f"secrets:{name}", "not shown", f"accepted: {accepted}")]) from None
+    form = serialization.PublicFormat.OpenSSH
+    return key.public_key().public_bytes(serialization.Encoding.OpenSSH, form).decode()
+
+
+def libvirt_peers(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whose certificates libvirt takes: those of the compute hosts, not every one of its CA."""
+    return {"tls_allowed_dn_list": [f"CN={ctx.fqdn(host)}" for host in ctx.site.having("compute")]}
+
+
 def rabbitmq_definitions(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return a vhost and a user for each service that uses the bus; of passwords only salted hashes.
 
@@ -184,7 +226,7 @@ def messaging_services(catalogue: Catalogue) -> Iterator[str]:
     """Yield the services that use the message bus."""
     for service in catalogue.values():
         files = [
-            entry for part in (service.common, *service.roles.values()) for entry in part.get("files", {}).values()
+            entry for part in service.parts() for entry in part.get("files", {}).values()
         ]
         if any("messaging" in names(entry.get("uses", [])) for entry in files):
             yield service.name
@@ -273,9 +315,13 @@ USES: Mapping[str, Callable[[Context, Mapping[str, Any]], Any]] = {
         haproxy,
         host_name,
         hosts_file,
+        libvirt_peers,
         live_migration,
         messaging,
         rabbitmq_definitions,
+        ssh_authorized,
+        ssh_known,
+        ssh_private,
         time_sources,
         uwsgi,
         uwsgi_unit,

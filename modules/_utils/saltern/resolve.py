@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .catalogue import Catalogue, Service, drop_in_path, under_uwsgi, uwsgi_path
-from .derive import Context, Part, filled, split_facts
+from .catalogue import CHOICES, Catalogue, Service, drop_in_path, under_uwsgi, uwsgi_path
+from .derive import PLACEHOLDER, Context, Part, filled, split_facts
 from .errors import Problem, Problems, SalternError, suggestion
 from .groups import USES, firewall_openings, names
 from .layers import Layered, Secret, overlaid, plain, provenance, secret_names
@@ -116,11 +116,11 @@ def resolve(site: Site, catalogue: Catalogue, secrets: Mapping[str, str], host_i
             value = Secret(secrets[name])
         except KeyError:
             missing.append(name)
-            return Secret("")
+            return Secret(f"{PLACEHOLDER}{name}>")
         used[name] = value
         return value
 
-    parts = {name: part for name, service in catalogue.items() if (part := _part(service, host)) is not None}
+    parts = {name: part for name, service in catalogue.items() if (part := _part(site, service, host)) is not None}
     context = Context(site, host, catalogue, parts, secret)
     services = {name: _service(context, catalogue[name], part) for name, part in parts.items()}
     objects = resources(context) if host in site.having("controller")[:1] else []
@@ -139,7 +139,7 @@ def required_secrets(site: Site, catalogue: Catalogue) -> list[str]:
     class Asked(dict[str, str]):
         def __missing__(self, name: str) -> str:
             found.add(name)
-            return name
+            return f"{PLACEHOLDER}{name}>"
 
     examples = {host.roles: host.id for host in reversed(site.hosts.values())}
     leaders = {host.id for host in site.having("controller")[:1]}
@@ -148,9 +148,9 @@ def required_secrets(site: Site, catalogue: Catalogue) -> list[str]:
     return sorted(found)
 
 
-def _part(service: Service, host: Host) -> dict[str, Any] | None:
+def _part(site: Site, service: Service, host: Host) -> dict[str, Any] | None:
     """Return the service's part for a host, its APIs turned into files, units and openings."""
-    part = service.part(host.roles)
+    part = service.part(host.roles, {option: getattr(site, option) for option in CHOICES})
     if part is None or "apis" not in part:
         return part
     result = {**part, **{key: dict(part.get(key, {})) for key in ("files", "units", "openings")}}
