@@ -89,7 +89,7 @@ def live_migration(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "libvirt": {
             "live_migration_scheme": scheme,
-            "live_migration_inbound_addr": ctx.fqdn() if scheme == "tls" else ctx.host.address,
+            "live_migration_inbound_addr": ctx.host.address,
             "live_migration_with_native_tls": scheme == "tls",
         }
     }
