@@ -15,7 +15,7 @@ from typing import Any
 from saltern import atomic, option_check
 from saltern.differences import differences
 from saltern.errors import Problem, Problems, SalternError
-from saltern.render import SECRET, render
+from saltern.render import HEADER, SECRET, render
 
 #: The interpreter that holds the distribution's OpenStack packages (Salt's own does not).
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -68,6 +68,9 @@ class ManagedFile:
         old = self.current_text()
         if old is None:
             return {"file": {"old": None, "new": f"{len(self.text.splitlines())} lines, {self._access()}"}}
+        if self.text.startswith(HEADER) and not old.startswith(HEADER):
+            # the package's own file: hundreds of options that go are of no interest
+            return {"file": {"old": "not managed", "new": f"{len(self.text.splitlines())} lines, {self._access()}"}}
         found: dict[str, Any] = dict(differences(self.kind, old, self.text, self.secret, secrets))
         status = Path(self.path).stat()
         for key, was, wanted in (

@@ -1,0 +1,135 @@
+"""Bring units to the state that is wanted, and see that they are ready: read, plan, act, verify."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from saltern import systemd
+from saltern.render import redact
+from saltern.units import Plan, Unit, Wish, banishment, own_files, plan, unready
+from saltern.waiting import ask_all
+
+#: A unit without a probe must have stayed up for this long after it was touched (microseconds).
+SETTLE = 1_000_000
+#: So many restarts by systemd itself mean that waiting longer is useless.
+HOPELESS = 3
+
+
+@dataclass
+class Report:
+    """What was changed (or would be), and what is wrong now, for each unit."""
+
+    changes: dict[str, str] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+
+def converge(wishes: Sequence[Wish], secrets: Mapping[str, str], timeout: float, test: bool) -> Report:
+    """Make all the units run with what their files hold now, and ready; a dry run only reports."""
+    control = systemd.Systemctl()
+    todo = survey(control, wishes, test)
+    if test:
+        changes = todo.changes | dict.fromkeys(todo.missing, "started (not installed yet)")
+        return Report(changes, _asked_once(wishes, changes, secrets))
+    if todo.missing:
+        return Report({}, dict.fromkeys(todo.missing, "there is no such unit; is its package installed?"))
+    refused = act(control, todo, wishes, timeout)
+    troubles = verify(control, wishes, todo, secrets, timeout)
+    return Report(todo.changes, {name: refused for name in todo.reload if refused} | troubles)
+
+
+def survey(control: systemd.Systemctl, wishes: Sequence[Wish], test: bool) -> Plan:
+    """Return what is to be done; unit files that changed are loaded first, except in a dry run."""
+    names = [wish.name for wish in wishes]
+    units = control.show(names)
+    if not test and any(unit.needs_reload for unit in units.values()):
+        control.do("daemon-reload")
+        units = control.show(names)
+    times = systemd.times({path for wish in wishes for path in wish.reads})
+    times |= systemd.times({path for unit in units.values() for path in own_files(unit)}, ctime=True)
+    return plan(wishes, units, times)
+
+
+def act(control: systemd.Systemctl, todo: Plan, wishes: Sequence[Wish], timeout: float) -> str:
+    """Do what was planned, one call for each verb; return why a reload was refused, if so.
+
+    A start that fails shows when the units are verified.
+    """
+    control.do("unmask", todo.unmask)
+    control.do("enable", todo.enable)
+    control.do("reset-failed", todo.reset)
+    touched = {*todo.restart, *todo.reload}
+    systemd.forget_the_future({path for wish in wishes if wish.name in touched for path in wish.reads})
+    control.attempt("restart", todo.restart, timeout)
+    return control.attempt("reload", todo.reload, timeout)
+
+
+def verify(
+    control: systemd.Systemctl, wishes: Sequence[Wish], todo: Plan, secrets: Mapping[str, str], timeout: float
+) -> dict[str, str]:
+    """Wait until every unit is up and its probe content; return why not, with last log lines, for the others."""
+    end = time.monotonic() + timeout
+    left, pause = {wish.name: wish for wish in wishes}, 0.1
+    units = control.show(list(left))
+    first = {name: 0 if name in todo.restart else unit.restarts for name, unit in units.items()}
+    while True:
+        reasons = _reasons(left, units, first, todo, secrets)
+        left = {name: wish for name, wish in left.items() if reasons[name]}
+        if all(_hopeless(units[name], first[name]) for name in left) or time.monotonic() > end:
+            return {name: _explained(wish, reasons[name] or "", secrets) for name, wish in left.items()}
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.5)
+        units = control.show(list(left))
+
+
+def _reasons(
+    left: Mapping[str, Wish],
+    units: Mapping[str, Unit],
+    first: Mapping[str, int],
+    todo: Plan,
+    secrets: Mapping[str, str],
+) -> dict[str, str | None]:
+    """Return for each unit why it is not ready, or None; probes are asked at the same time."""
+    now = time.time_ns() // 1000
+    reasons: dict[str, str | None] = {}
+    for name, wish in left.items():
+        settle = 0 if wish.probe or name not in todo.restart else SETTLE
+        reasons[name] = unready(units[name], now, settle, first[name])
+    probes = {name: wish.probe for name, wish in left.items() if wish.probe and reasons[name] is None}
+    return reasons | ask_all(probes, secrets)
+
+
+def _hopeless(unit: Unit, before: int) -> bool:
+    """Whether there is no point in waiting on: it has failed for good, or dies again and again."""
+    return not unit.busy and (unit.active == "failed" or unit.restarts >= before + HOPELESS)
+
+
+def _asked_once(wishes: Sequence[Wish], changes: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return which of the units that a dry run would leave alone are not ready."""
+    probes = {wish.name: wish.probe for wish in wishes if wish.probe and wish.name not in changes}
+    return {name: reason for name, reason in ask_all(probes, secrets).items() if reason}
+
+
+def _explained(wish: Wish, reason: str, secrets: Mapping[str, str]) -> str:
+    """Return the reason and the last lines that the unit logged, without any secret."""
+    logged = [systemd.journal(wish.name), systemd.tail(wish.log) if wish.log else ""]
+    return "\n".join([reason, *(redact(text, secrets) for text in logged if text)])
+
+
+def stop(names: Sequence[str], test: bool) -> Report:
+    """Make sure that units neither run nor can be started: stopped, disabled and masked.
+
+    A unit whose own file lies in /etc cannot be masked; for it, stopped and disabled is enough.
+    """
+    control = systemd.Systemctl()
+    todo = banishment(control.show(list(names)))
+    report = Report(todo.changes)
+    if todo.changes and not test:
+        control.do("disable", todo.disable)
+        control.do("mask", todo.mask)
+        control.attempt("stop", todo.stop, 120)
+        control.attempt("reset-failed", todo.reset, 60)
+        left = banishment(control.show(list(names))).changes
+        report.troubles = {name: f"still to be {words}" for name, words in left.items()}
+    return report
