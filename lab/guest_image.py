@@ -1,4 +1,4 @@
-"""The test guest: a whole-disk image of a few megabytes, made from Debian packages, that boots in seconds under emulation.
+"""The test guest: a small whole-disk image made from Debian packages, that boots in seconds under emulation.
 
 Nothing here needs root, a loop device or the network beyond the package manager's own downloads. The image holds a
 Debian cloud kernel and a busybox initramfs: DHCP, metadata, user data, SSH with the metadata's key, a status page.
@@ -29,6 +29,7 @@ HOST_PACKAGES = ("qemu-utils",)
 KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
 TOOLS = ("dosfstools", "mtools", "syslinux", "syslinux-common")
 MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "virtio_rng", "button", "evdev")
+PROGRAMS = {"busybox": "bin/", "dropbear": "usr/sbin/", "dropbearkey": "usr/bin/"}
 RECIPE = Path(__file__).parent / "guest"
 SECTOR = 512
 FIRST_SECTOR = 2048
@@ -104,12 +105,13 @@ def with_libraries(package: str) -> list[str]:
 
 def packages_wanted() -> list[str]:
     """Return the names of all packages whose files the build reads."""
-    return sorted({kernel_package(), "busybox-static", *with_libraries("dropbear-bin"), *TOOLS})
+    return sorted({kernel_package(), *with_libraries("busybox"), *with_libraries("dropbear-bin"), *TOOLS})
 
 
 def candidates(names: Sequence[str]) -> list[Package]:
     """Return the package files that apt would fetch today, without fetching them."""
-    lines = run(["apt-get", "download", "--print-uris", *names]).splitlines()
+    with tempfile.TemporaryDirectory() as empty:  # apt says nothing of files that lie in the current folder
+        lines = run(["apt-get", "download", "--print-uris", *names], cwd=Path(empty)).splitlines()
     fields = [line.split() for line in lines if line.startswith("'")]
     return sorted((Package(name, digest) for _, name, _, digest in fields), key=lambda each: each.name)
 
@@ -164,16 +166,30 @@ def module_bytes(path: Path) -> bytes:
     return lzma.decompress(content) if path.suffix == ".xz" else content
 
 
-def libraries_of(tree: Path, program: str) -> list[Path]:
-    """Return the loader and every library of a program, all from the unpacked packages and none from this host."""
+def with_loader(tree: Path, program: Path) -> list[str | Path]:
+    """Return the command words that run an unpacked program with the unpacked C library."""
     loader = next(path for path in tree.rglob("ld-linux-x86-64.so.2") if path.is_file())
-    folders = f"{tree / LIBRARIES}:{tree / 'lib/x86_64-linux-gnu'}"
-    listing = run([loader, "--library-path", folders, "--list", tree / program])
-    paths = [Path(found) for found in re.findall(r"=> (/\S+)", listing)]
-    foreign = [str(path) for path in paths if tree not in path.parents]
+    return [loader, "--library-path", f"{tree / LIBRARIES}:{tree / 'lib/x86_64-linux-gnu'}", program]
+
+
+def libraries_of(tree: Path, programs: Sequence[Path]) -> dict[str, Path]:
+    """Return where each library and the loader belong, and its file: from the packages, none from this host."""
+    found: dict[str, Path] = {}
+    for program in programs:
+        loader, *words = with_loader(tree, program)
+        found["lib64/ld-linux-x86-64.so.2"] = Path(loader)
+        listing = run([loader, "--list", *words])
+        paths = [Path(path) for path in re.findall(r"=> (/\S+)", listing)]
+        found |= {f"lib/x86_64-linux-gnu/{path.name}": path for path in paths if not path.name.startswith("ld-linux")}
+    foreign = [str(path) for path in found.values() if tree not in path.parents]
     if foreign:
-        raise GuestImageError(f"{program}: libraries outside the unpacked packages: {', '.join(foreign)}")
-    return [loader, *(path for path in paths if path.name != loader.name)]
+        raise GuestImageError(f"libraries outside the unpacked packages: {', '.join(foreign)}")
+    return found
+
+
+def first_file(tree: Path, path: str) -> Path:
+    """Return a file of the packages, whether or not its package has moved to /usr."""
+    return next(each for each in (tree / path, tree / "usr" / path) if each.is_file())
 
 
 def file_entry(path: str, source: Path, mode: int = 0o755) -> Entry:
@@ -192,14 +208,15 @@ def guest_entries(tree: Path) -> Iterator[Entry]:
     for folder in (*folders.split(), "lib64", "lib/x86_64-linux-gnu", "var", "var/log", "var/run", "dev"):
         yield Entry(folder, stat.S_IFDIR | 0o755)
     yield Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
-    busybox = next(path for path in (tree / "bin/busybox", tree / "usr/bin/busybox") if path.is_file())
-    yield file_entry("bin/busybox", busybox)
-    for applet in run([busybox, "--list"]).split():
+    programs = [first_file(tree, f"{folder}{name}") for name, folder in PROGRAMS.items()]
+    yield from (file_entry(f"bin/{path.name}", path) for path in programs)
+    yield from (file_entry(target, path) for target, path in libraries_of(tree, programs).items())
+    for applet in run([*with_loader(tree, programs[0]), "--list"]).split():
         if applet != "busybox":
             yield Entry(f"bin/{applet}", stat.S_IFLNK | 0o777, b"/bin/busybox")
     for link in ("init", "sbin/init", "sbin/reboot", "sbin/poweroff"):
         yield Entry(link, stat.S_IFLNK | 0o777, b"/bin/busybox")
-    yield from ssh_entries(tree)
+    yield from account_entries()
     modules = module_order(tree, MODULES)
     yield from (Entry(f"lib/modules/{each.stem}", stat.S_IFREG | 0o644, module_bytes(each)) for each in modules)
     yield text_entry("etc/modules", "".join(f"{each.stem}\n" for each in modules))
@@ -208,18 +225,12 @@ def guest_entries(tree: Path) -> Iterator[Entry]:
     yield file_entry("etc/acpi/PWRF/00000080", RECIPE / "power-button")
 
 
-def ssh_entries(tree: Path) -> Iterator[Entry]:
-    """Yield dropbear, its libraries and the one account it lets in."""
-    for name in ("usr/sbin/dropbear", "usr/bin/dropbearkey"):
-        yield file_entry(name, tree / name)
-    loader, *libraries = libraries_of(tree, "usr/sbin/dropbear")
-    yield file_entry("lib64/ld-linux-x86-64.so.2", loader)
-    for path in libraries:
-        yield file_entry(f"lib/x86_64-linux-gnu/{path.name}", path)
+def account_entries() -> Iterator[Entry]:
+    """Yield the one account there is: root, who logs in with a key only."""
     yield text_entry("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
     yield text_entry("etc/group", "root:x:0:\n")
     yield text_entry("etc/shells", "/bin/sh\n")
-    yield text_entry("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
+    yield text_entry("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
 
 
 def archive(entries: Iterator[Entry]) -> bytes:
