@@ -26,14 +26,14 @@ _ONE_LINE = re.compile(r"[\n\r\0\x85\v\f\x1c-\x1e\u2028\u2029]")
 def render(kind: str, settings: Any, secret: Set[str] = frozenset(), redact: bool = False) -> str:
     """Return the text of a file of this kind; with ``redact``, options named in ``secret`` read ``<secret>``.
 
-    ``secret`` holds dotted paths: ``section.option`` for files with sections, ``key`` for flat ones. A path also
-    covers all that lies below it.
+    ``secret`` holds dotted paths: ``section.option`` for files with sections, ``key`` for flat ones, the empty path for
+    a file of lines. A path also covers all that lies below it.
     """
     if kind not in _KINDS:
         raise Problems([Problem("kind", kind, suggestion(kind, _KINDS))])
     data = plain(settings)
     if redact:
-        data = _redacted(data, secret, ())
+        data = [SECRET] if "" in secret else _redacted(data, secret, ())
     return _KINDS[kind](data)
 
 
