@@ -252,7 +252,8 @@ def _pool(value: Any) -> tuple[IPv4Address, IPv4Address]:
 
 
 def _vlans(value: Any) -> tuple[int, int]:
-    parts = [str(value)] * 2 if isinstance(value, int) and not isinstance(value, bool) else _text_range(value)
+    single = str(value) if isinstance(value, int | str) and "-" not in str(value) else None
+    parts = [single, single] if single is not None else _text_range(value)
     if not parts or not all(re.fullmatch(r"[0-9]{1,4}", part) and 1 <= int(part) <= 4094 for part in parts):
         raise Refused('a VLAN from 1 to 4094, or a range of them such as "100-199"')
     low, high = map(int, parts)

@@ -23,7 +23,15 @@ _ASSIGNMENT = re.compile(r"([^\s=:]+)(\s*[=:]\s*|\s+)(?=\S)")
 def wanted(entry: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
     """Return a file's text as the plan has it, without its secrets."""
     shown = render.render(entry["kind"], entry["settings"], frozenset(entry["secret"]), redact=True)
-    return render.redact(shown, secrets)
+    return _redacted(shown, secrets)
+
+
+def _redacted(text: str, secrets: Mapping[str, str]) -> str:
+    """Return the text without any secret, and without any line of those that have several."""
+    lines = {
+        f"{name}:{number}": line for name, value in secrets.items() for number, line in enumerate(value.splitlines())
+    }
+    return render.redact(text, {**secrets, **lines})
 
 
 def applied(text: str, entry: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
@@ -33,9 +41,9 @@ def applied(text: str, entry: Mapping[str, Any], secrets: Mapping[str, str]) -> 
     if text == full:
         return wanted(entry, secrets)
     if not secret:
-        return render.redact(text, secrets)
+        return _redacted(text, secrets)
     if kind in (*SECTIONED, *_KEYED):
-        return render.redact(_by_option(text, full, secret), secrets)
+        return _redacted(_by_option(text, full, secret), secrets)
     if kind in ("json", "yaml"):
         return _reparsed(text, kind, secret, secrets)
     return _known_lines(text, wanted(entry, secrets))
@@ -77,7 +85,7 @@ def _reparsed(text: str, kind: str, secret: Set[str], secrets: Mapping[str, str]
         shown = render.render(kind, data, secret, redact=True)
     except (SalternError, ValueError, RecursionError, yaml.YAMLError):
         return f"{HIDDEN}\n"
-    return render.redact(shown, secrets)
+    return _redacted(shown, secrets)
 
 
 def _known_lines(text: str, shown: str) -> str:

@@ -7,6 +7,7 @@ from difflib import unified_diff
 
 from saltern import masking
 from saltern.catalogue import Catalogue
+from saltern.derive import PLACEHOLDER
 from saltern.model import Site
 from saltern.resolve import HostPlan, resolve
 
@@ -19,7 +20,7 @@ class Placeholders(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         """Return the placeholder of an absent secret."""
-        return f"<secret {name}>"
+        return f"{PLACEHOLDER}{name}>"
 
 
 def plan(site: Site, catalogue: Catalogue, secrets: Mapping[str, str]) -> dict[str, dict[str, str]]:

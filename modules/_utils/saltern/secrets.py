@@ -11,12 +11,14 @@ import os
 import secrets
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from saltern import atomic, yamlfile
 from saltern.errors import Problem, Problems
@@ -24,12 +26,26 @@ from saltern.errors import Problem, Problems
 MODE = 0o600
 MIN_LENGTH = 12
 PGP = "-----BEGIN PGP MESSAGE-----"
-FORMS = {"text": lambda: secrets.token_urlsafe(32), "hex": lambda: secrets.token_hex(32)}
-"""How a secret may look; 256 random bits in each form."""
+PEM = "-----BEGIN "
 Forms = Mapping[str, str]
 """The form of each secret whose form is not ``text``."""
 
 HEADER = "# Saltern's secrets. Keep this file at mode 0600; values may be PGP messages.\n"
+
+
+def _ssh_key() -> str:
+    """Return an Ed25519 private key in OpenSSH's format."""
+    form, plain = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    return Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, form, plain).decode()
+
+
+FORMS: Mapping[str, Callable[[], str]] = {
+    "text": lambda: secrets.token_urlsafe(32),
+    "hex": lambda: secrets.token_hex(32),
+    "ssh_key": _ssh_key,
+}
+"""How a secret may look; 256 random bits in each form."""
+
 _MAKE = "./saltern init, or on the master salt-run saltern.secrets, makes it"
 _GPG = ("gpg", "--batch", "--quiet", "--no-tty", "--decrypt")
 
@@ -74,7 +90,18 @@ def complete(path: str | Path, names: Iterable[str], forms: Forms | None = None)
 
 
 def _dump(mapping: Mapping[str, str]) -> str:
-    return yaml.safe_dump(dict(mapping), sort_keys=False, default_flow_style=False, width=2**16)
+    return str(yaml.dump(dict(mapping), Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=2**16))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as it is."""
+
+
+def _represented(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _represented)
 
 
 def _appended(text: str, new: Mapping[str, str], complete: Mapping[str, str]) -> str:
@@ -127,9 +154,11 @@ def _check_values(values: Mapping[Any, Any]) -> None:
         where = f"secrets:{name}"
         if not isinstance(name, str) or not isinstance(value, str):
             problems.append(Problem(where, f"{type(value).__name__}, not shown", "name: text (put the text in quotes)"))
-        elif PGP not in value and (len(value) < MIN_LENGTH or not value.isprintable()):
+        elif len(value) < MIN_LENGTH or not (value.isprintable() or value.startswith(PEM)):
             found = f"{len(value)} characters, not shown"
-            problems.append(Problem(where, found, f"at least {MIN_LENGTH} printable characters on one line"))
+            problems.append(
+                Problem(where, found, f"at least {MIN_LENGTH} printable characters on one line, or a key in PEM form")
+            )
         elif first.setdefault(value, where) != where:
             problems.append(Problem(where, "not shown", f"a secret of its own: {first[value]} is the same"))
     if problems:
@@ -137,7 +166,7 @@ def _check_values(values: Mapping[Any, Any]) -> None:
 
 
 def _decrypted(name: str, value: str, home: str | None) -> str:
-    if PGP not in value:
+    if not value.startswith(PGP):
         return value
     command = [_GPG[0], *(("--homedir", home) if home else ()), *_GPG[1:]]
     try:

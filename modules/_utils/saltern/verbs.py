@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from saltern import catalogue, planning, secrets, site
 from saltern.catalogue import Catalogue
+from saltern.derive import SECRET_FORMS
 from saltern.errors import Problem, Problems, suggestion
 from saltern.explain import explain as explained
 from saltern.model import Site
@@ -96,4 +97,4 @@ def complete_secrets(inputs: Inputs) -> list[str]:
     """Add to the secrets file what the site needs and it lacks; return the names of the new secrets."""
     if inputs.secrets is None:
         raise Problems([Problem("secrets", None, "the path of the secrets file")])
-    return secrets.complete(inputs.secrets, required_secrets(*inputs.load()))
+    return secrets.complete(inputs.secrets, required_secrets(*inputs.load()), SECRET_FORMS)

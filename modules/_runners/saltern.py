@@ -1,0 +1,106 @@
+"""What an operator asks on the Salt master: is the site file right, where does a value come from, what would change.
+
+The files are those of the master's ``ext_pillar``: see the pillar module ``saltern``.
+"""
+
+from pathlib import Path
+
+from saltern import planning, verbs
+from saltern.errors import Problem, Problems, SalternError
+
+
+def validate():
+    """Say that the site file and its secrets are right, or everything that is wrong with them.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.validate
+    """
+    return _answer(lambda: verbs.validate(_inputs()))
+
+
+def explain(host, service, option):
+    """Say what each layer says of an option (``SECTION.OPTION``) on a host, and which one wins.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.explain cmp1 nova libvirt.virt_type
+    """
+    return _answer(lambda: verbs.explain(_inputs(), str(host), str(service), str(option)))
+
+
+def plan(hosts=None, timeout=60):
+    """Return, for each host, how the files that it is to have differ from those that it has; without secrets.
+
+    hosts
+        Only these hosts: a list, or names joined by commas.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.plan
+        salt-run saltern.plan hosts=cmp1,cmp2
+    """
+    return _answer(lambda: _differences(verbs.plan(_inputs(), _words(hosts)), timeout))
+
+
+def secrets():
+    """Add to the secrets file what the site needs and it lacks; return the names of the new secrets.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.secrets
+    """
+    return _answer(lambda: verbs.complete_secrets(_inputs()))
+
+
+def _answer(act):
+    """Return what an action returns; problems come as text, with an exit code of 1."""
+    try:
+        return act()
+    except SalternError as error:
+        return _failed(problems=str(error).splitlines())
+
+
+def _failed(**said):
+    """Return data that makes ``salt-run`` exit with 1 (it looks for ``retcode`` in ``data``, and nowhere else)."""
+    return {"data": {**said, "retcode": 1}, "outputter": "nested"}
+
+
+def _inputs():
+    configured = (each["saltern"] for each in __opts__.get("ext_pillar") or [] if "saltern" in each)
+    settings = next(configured, None)
+    if not isinstance(settings, dict) or not settings.get("site"):
+        raise Problems([Problem("ext_pillar", settings, "an entry saltern with site, secrets and catalogue")])
+    keys = Path(__opts__.get("gpg_keydir") or Path(__opts__["config_dir"], "gpgkeys"))
+    return verbs.Inputs(
+        site=Path(settings["site"]),
+        catalogue=Path(settings.get("catalogue", "/srv/saltern/pillar/services")),
+        secrets=Path(settings.get("secrets", "/etc/saltern/secrets.yaml")),
+        gpg_home=str(keys) if keys.is_dir() else None,
+    )
+
+
+def _words(hosts):
+    return (
+        [each.strip() for each in hosts.split(",")] if isinstance(hosts, str) else [str(each) for each in hosts or []]
+    )
+
+
+def _differences(wanted, timeout):
+    """Ask the hosts for what they have, and compare; a host that does not answer is named."""
+    said = __salt__["salt.execute"](list(wanted), "saltern_plan.applied", timeout=timeout, tgt_type="list")
+    applied = {host: files for host, files in said.items() if isinstance(files, dict)}
+    found = planning.diff(wanted, applied)
+    result = {host: found[host] or "as planned" for host in wanted if host in found}
+    silent = {
+        host: f"no answer: {said.get(host, 'the minion is not connected')}" for host in wanted if host not in found
+    }
+    return _failed(**result, **silent) if silent else result
