@@ -208,3 +208,11 @@ def test_only_compute_hosts_may_use_novas_key() -> None:
     files = plan("cmp1").services["migration"].files
     assert files["/var/lib/nova/.ssh/authorized_keys"].settings[0].startswith('from="10.20.0.21,10.20.0.22",restrict ')
     assert files["/var/lib/nova/.ssh/id_saltern"].secret == ("",)
+
+
+def test_a_port_for_a_role_that_nobody_holds_stays_shut() -> None:
+    data = sample_data()
+    del data["hosts"]["cmp1"], data["hosts"]["cmp2"]
+    ports = {port for each in plan("ctl1", data).openings for port in each["ports"]}
+    assert not ports & {8775, 6642}
+    assert 5000 in ports

@@ -103,7 +103,7 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "names": _own_names,
     "node_name": lambda ctx: f"rabbit@{ctx.host.id}",
     "novnc_url": lambda ctx: f"https://{ctx.site.api_name}:6080/vnc_lite.html",
-    "ovn_northbound": lambda ctx: f"ssl:{ctx.controller.address}:6641",
+    "ovn_northbound": lambda ctx: "ssl:127.0.0.1:6641",
     "ovn_southbound_local": lambda ctx: "ssl:127.0.0.1:6643",
     "ovn_southbound": lambda ctx: f"ssl:{ctx.controller.address}:6642",
     "region": lambda ctx: ctx.site.region,
@@ -111,7 +111,12 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
         f"{ctx.site.trunk.physical_network}:{low}:{high}" for low, high in ctx.site.trunk.vlans
     ],
     "trunk_bridge": lambda ctx: ctx.site.trunk.bridge,
-    "trunk_bridges": lambda ctx: {ctx.site.trunk.bridge: {"ports": _trunk_port(ctx)}},
+    "trunk_bridges": lambda ctx: {
+        ctx.site.trunk.bridge: {"datapath_type": ctx.site.trunk.datapath, "ports": _trunk_port(ctx)}
+    },
+    # Guests on a datapath in user space get no TCP through without it: their frames carry partial checksums.
+    "userspace_offload": lambda ctx: "true" if ctx.site.trunk.datapath == "netdev" else None,
+    "datapath": lambda ctx: ctx.site.trunk.datapath,
     "tunnel_ports": _tunnel_ports,
     "tunnel_address": lambda ctx: ctx.host.tunnel_address or ctx.host.address,
 }

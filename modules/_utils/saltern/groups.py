@@ -254,11 +254,14 @@ def haproxy(ctx: Context, params: Mapping[str, Any]) -> list[str]:
 
 
 def firewall_openings(ctx: Context) -> list[dict[str, Any]]:
-    """Return what this host's services let in: service, ports, protocol and sources (none: everyone)."""
+    """Return what this host's services let in: service, ports, protocol and sources (an empty list: everyone)."""
     result = []
     for service, part in ctx.parts.items():
         for opening in part.get("openings", {}).values():
-            sources = _sources(ctx, opening.get("from", ["management"]))
+            words = opening.get("from", ["management"])
+            sources = _sources(ctx, words)
+            if not sources and "any" not in words:
+                continue  # nobody holds the role: an empty list would mean everyone
             result.append(
                 {
                     "service": service,

@@ -38,12 +38,16 @@ class Tunnel:
 
 @dataclass(frozen=True)
 class Trunk:
-    """The interface that carries VLANs: Neutron's name for it, the tenants' VLAN ranges, its OVS bridge."""
+    """The interface that carries VLANs: Neutron's name for it, the tenants' VLAN ranges, its OVS bridge.
+
+    ``datapath`` is Open vSwitch's: ``system`` (the kernel's module) or ``netdev`` (in user space).
+    """
 
     physical_network: str = "physnet1"
     vlans: tuple[tuple[int, int], ...] = ()
     bridge: str = "br-trunk"
     mtu: int = 1500
+    datapath: str = "system"
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ _NETWORKS = record(
                     "vlans": Key(listing(vlans), ()),
                     "bridge": Key(_BRIDGE, "br-trunk"),
                     "mtu": Key(mtu, 1500),
+                    "datapath": Key(one_of("system", "netdev"), "system"),
                 }
             )
         ),
