@@ -19,7 +19,7 @@ try:
 except ImportError:
     HAS_SDK = False
 
-CLOUD = "saltern-admin"
+CLOUD = "saltern"
 
 
 class Unreachable(SalternError):
@@ -131,7 +131,7 @@ def _connection(cloud):
 
 
 def _listed(kind, owner, cloud):
-    path = kind.path.format(owner=owner)
+    path = (kind.lists or kind.path).format(owner=owner)
     query = "&".join(part for part in (kind.query, f"user_id={owner}" if kind.per == "user" and owner else "") if part)
     result = []
     while query is not None:

@@ -29,11 +29,10 @@ from saltern.errors import Problems, SalternError
 from saltern.resource_kinds import KINDS
 from saltern.resources import check
 
-CLOUD = "saltern-admin"
+CLOUD = "saltern"
 HIDDEN = {"old": "(hidden)", "new": "(hidden)"}
 
 
-@outcome.reported
 def present(name, kind, properties=None, cloud=CLOUD):
     """Keep an API object with the given properties.
 
@@ -52,7 +51,13 @@ def present(name, kind, properties=None, cloud=CLOUD):
     cloud
         Entry of clouds.yaml.
     """
-    wanted, raw, found, password = _compared(name, kind, properties or {}, cloud)
+    # Not decorated: Salt hands __lowstate__ to the module of the function that it finds, which must be this one.
+    return _present(name, kind, properties or {}, cloud)
+
+
+@outcome.reported
+def _present(name, kind, properties, cloud):
+    wanted, raw, found, password = _compared(name, kind, properties, cloud)
     note = "".join(f"; {each}" for each in wanted.warnings)
     if raw is not None:
         resource_plan.refuse_fixed(wanted, found)
@@ -68,7 +73,7 @@ def present(name, kind, properties=None, cloud=CLOUD):
         resource_plan.creation(wanted, password) if raw is None else resource_plan.change(wanted, raw, found, password)
     )
     __salt__["openstack_api.run"](kind, make, cloud=cloud)
-    _verify(name, kind, properties or {}, cloud)
+    _verify(name, kind, properties, cloud)
     return outcome.success(name, f"{kind} {name} was {verb}{note}", changes)
 
 
@@ -185,7 +190,7 @@ def _secret(properties):
 
 
 def _verify(name, kind, properties, cloud):
-    wanted, raw, found, password = _compared(name, kind, properties, cloud)
+    _, raw, found, password = _compared(name, kind, properties, cloud)
     left = [*found, *(["password"] if password is not None else [])]
     if raw is None or left:
         raise SalternError(
