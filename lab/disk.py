@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 
-from lab import salt
+from lab import recipe, salt
 from lab.layout import PROXY_PORT, Lab, Node
 from lab.mirror import Entry
 
@@ -39,6 +39,8 @@ def files(lab: Lab, node: Node, entries: Iterable[Entry]) -> dict[str, str]:
         "etc/machine-id": f"{uuid.uuid4().hex}\n",
         "etc/apt/apt.conf.d/90saltern-proxy": f'Acquire::http::Proxy "http://{lab.proxy_address}:{PROXY_PORT}";\n',
         "etc/apt/sources.list": "".join(f"{each.line()}\n" for each in entries),
+        **recipe.FILES,
+        **{path: f"-> {target}" for path, target in recipe.LINKS.items()},
         **network(lab, node),
         **{f"etc/systemd/system/{unit}": "-> /dev/null" for unit in masked},
         **salt.files(lab, node),

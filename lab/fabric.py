@@ -68,8 +68,13 @@ def connect(lab: Lab, node: Node) -> None:
         plug(lab, cable, network)
 
 
+def remove(name: str) -> None:
+    """Remove a namespace, and with it every device in it, if it is there."""
+    if exists(name):
+        run("ip", "netns", "delete", name)
+
+
 def down(lab: Lab) -> None:
-    """Remove all namespaces of the lab, and with them every bridge and cable."""
-    for path in NAMESPACES.glob(f"{lab.fabric}*"):
-        if path.name == lab.fabric or path.name.startswith(f"{lab.fabric}-"):
-            run("ip", "netns", "delete", path.name)
+    """Remove the lab's own two namespaces, and with them every bridge and cable."""
+    remove(lab.gateway)
+    remove(lab.fabric)

@@ -15,7 +15,6 @@ from pathlib import Path
 from lab import layout, mirror, recipe
 from lab.command import LabError, last_words, run
 
-RECIPE = Path(recipe.__file__)
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_VARIABLES = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -23,7 +22,7 @@ PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS
 
 def key(entries: Iterable[mirror.Entry]) -> str:
     """Return the name of the image that this recipe and these archives make."""
-    parts = [RECIPE.read_text(), Path(__file__).read_text(), *(each.line() for each in entries)]
+    parts = [repr(recipe.IMAGE), *(each.line() for each in entries)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
@@ -39,7 +38,7 @@ def ensure(entries: tuple[mirror.Entry, ...]) -> Path:
         return target
     layout.CACHE.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = target.with_suffix(".part")
-    for left in layout.CACHE.glob("base-*.part"):
+    for left in layout.CACHE.glob("base-*.*"):
         shutil.rmtree(left)
     order = {"root": str(part), "entries": [[each.url, each.suite, each.components] for each in entries]}
     # In a mount namespace of its own: whatever happens, no mount stays behind.
@@ -73,17 +72,13 @@ def mentioned(settings: Mapping[str, str]) -> set[Path]:
     return {each for each in paths if each.exists() and each != Path("/")}
 
 
-def bind(source: Path, root: Path) -> Path | None:
-    """Show a path of the host inside a tree; returns what had to be made for it, to be removed afterwards."""
-    source = source.resolve() if source.is_symlink() else source
-    target = root / str(source).lstrip("/")
-    made = None
-    if not target.exists():
-        made = target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.mkdir() if source.is_dir() else target.touch()
-    run("mount", "--bind", source, target)
-    return made
+def bind(source: Path, root: Path, target: str | None = None) -> None:
+    """Show a path of the host inside a tree, at the same place or at another."""
+    inner = root / (target or str(source)).lstrip("/")
+    if not inner.exists():
+        inner.parent.mkdir(parents=True, exist_ok=True)
+        inner.mkdir() if source.is_dir() else inner.touch()
+    run("mount", "--bind", source, inner)
 
 
 def build(root: Path, entries: tuple[mirror.Entry, ...]) -> None:
@@ -97,7 +92,7 @@ def build(root: Path, entries: tuple[mirror.Entry, ...]) -> None:
         check=True,
     )
     sources(root, [each.line().replace(each.plain, each.url) for each in entries])
-    write(root, recipe.FILES)
+    (root / "etc/dpkg/dpkg.cfg.d/saltern-lab").write_text("force-unsafe-io\n")
     (root / "etc/apt/apt.conf.d/81saltern-mirror").write_text(mirror.options(run("apt-config", "dump").stdout))
     upgrade(root)
     salt(root)
@@ -111,14 +106,6 @@ def sources(root: Path, lines: Iterable[str]) -> None:
     (root / "etc/apt/sources.list").write_text("".join(f"{line}\n" for line in lines))
 
 
-def write(root: Path, files: Mapping[str, str]) -> None:
-    """Write files into a tree."""
-    for name, content in files.items():
-        target = root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content)
-
-
 def inside(root: Path, *argv: str, env: Mapping[str, str] | None = None) -> None:
     """Run a program in the tree; its words go to the log."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root", **(env or {})}
@@ -126,50 +113,68 @@ def inside(root: Path, *argv: str, env: Mapping[str, str] | None = None) -> None
     subprocess.run(["chroot", str(root), *argv], check=True, env={**environment, "DEBIAN_FRONTEND": "noninteractive"})
 
 
+def apt(root: Path, *words: str) -> None:
+    """Run apt-get in the tree over the host's network; packages are kept for the next image."""
+    trust = []
+    if HOST_CA.exists():
+        (root / "run/ca.crt").write_bytes(HOST_CA.read_bytes())
+        trust = ["-o", "Acquire::https::CaInfo=/run/ca.crt"]
+    inside(root, "apt-get", *trust, "-qq", "-y", *words)
+
+
 def upgrade(root: Path) -> None:
     """Bring the packages up to date with the updates' and the security archive."""
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_text(Path("/etc/resolv.conf").read_text())
     run("mount", "-t", "proc", "proc", root / "proc")
-    run("mount", "--bind", "/dev", root / "dev")
-    trust = []
-    if HOST_CA.exists():
-        (root / "run/ca.crt").write_bytes(HOST_CA.read_bytes())
-        trust = ["-o", "Acquire::https::CaInfo=/run/ca.crt"]
-    inside(root, "apt-get", *trust, "-qq", "update")
-    inside(root, "apt-get", *trust, "-qq", "-y", "dist-upgrade")
-    inside(root, "apt-get", "clean")
+    bind(Path("/dev"), root)
+    apt(root, "update")
+    apt(root, "dist-upgrade")
+    apt(root, "clean")
 
 
 def salt(root: Path) -> None:
-    """Make Salt's environment with the tree's own Python and the host's settings of pip."""
-    listing = run(sys.executable, "-m", "pip", "config", "list", check=False).stdout
-    settings = pip_settings(listing, os.environ)
-    cache = layout.CACHE / "pip"
-    cache.mkdir(exist_ok=True)
-    (root / "var/cache/pip").mkdir()
-    run("mount", "--bind", cache, root / "var/cache/pip")
-    paths = sorted(mentioned(settings))
-    made = [bind(each, root) for each in paths]
+    """Make Salt's environment with the tree's own Python, from wheels that a copy of the tree has built."""
+    wheels = root.with_suffix(".wheels")
+    shutil.rmtree(wheels, ignore_errors=True)
+    wheels.mkdir()
+    build_wheels(root, wheels)
+    bind(wheels, root, "/mnt")
     inside(root, "python3", "-m", "venv", "/opt/saltern/salt")
     pip = "/opt/saltern/salt/bin/pip"
-    inside(root, pip, "install", "--quiet", *recipe.LIBRARIES, env={**settings, "PIP_CACHE_DIR": "/var/cache/pip"})
-    run("umount", root / "var/cache/pip", *(root / str(each.resolve()).lstrip("/") for each in reversed(paths)))
-    for each in filter(None, made):
-        each.rmdir() if each.is_dir() else each.unlink()
-    (root / "var/cache/pip").rmdir()
+    inside(root, pip, "install", "--quiet", "--no-index", "--find-links=/mnt", *recipe.LIBRARIES)
+    run("umount", root / "mnt")
+    shutil.rmtree(wheels)
+
+
+def build_wheels(root: Path, wheels: Path) -> None:
+    """Fetch or build every wheel: some have none on the index for this Python, and the image shall hold no compiler."""
+    scratch = root.with_suffix(".scratch")
+    shutil.rmtree(scratch, ignore_errors=True)
+    for name in ("upper", "work", "root"):
+        (scratch / name).mkdir(parents=True)
+    copy = scratch / "root"
+    layers = f"lowerdir={root},upperdir={scratch}/upper,workdir={scratch}/work"
+    run("mount", "-t", "overlay", "saltern-image", "-o", layers, copy)
+    run("mount", "-t", "proc", "proc", copy / "proc")
+    bind(Path("/dev"), copy)
+    apt(copy, "install", *recipe.COMPILER)
+    settings = pip_settings(run(sys.executable, "-m", "pip", "config", "list", check=False).stdout, os.environ)
+    for each in sorted(mentioned(settings)):
+        bind(each, copy)
+    cache = layout.CACHE / "pip"
+    cache.mkdir(exist_ok=True)
+    bind(cache, copy, "/var/cache/pip")
+    bind(wheels, copy, "/mnt")
+    environment = {**settings, "PIP_CACHE_DIR": "/var/cache/pip"}
+    inside(copy, "python3", "-m", "venv", "/tmp/venv")
+    inside(copy, "/tmp/venv/bin/pip", "wheel", "--quiet", "--wheel-dir=/mnt", *recipe.LIBRARIES, env=environment)
+    run("umount", "--recursive", copy)
+    shutil.rmtree(scratch)
 
 
 def finish(root: Path) -> None:
     """Leave the tree as a machine that has not booted yet and knows nothing of this host."""
-    for unit in recipe.MASKED:
-        (root / "etc/systemd/system" / unit).unlink(missing_ok=True)
-        (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
-    for command in recipe.COMMANDS:
-        (root / "usr/local/bin" / command).symlink_to(f"/opt/saltern/salt/bin/{command}")
-    wanted = root / "etc/systemd/system/multi-user.target.wants"
-    wanted.mkdir(parents=True, exist_ok=True)
-    (wanted / "systemd-networkd.service").symlink_to("/usr/lib/systemd/system/systemd-networkd.service")
     for name in ("etc/resolv.conf", "etc/hostname", "etc/machine-id", "var/lib/dbus/machine-id"):
         (root / name).unlink(missing_ok=True)
     (root / "etc/resolv.conf").touch()

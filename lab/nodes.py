@@ -33,18 +33,20 @@ def unit(lab: Lab, node: Node) -> Unit:
     return Unit(f"saltern-{lab.name}.{node.id}", lab.place(node))
 
 
+def prepared(lab: Lab, node: Node) -> bool:
+    """Tell whether the node has a disk that was written to the end."""
+    return (lab.place(node) / "base").exists()
+
+
 def prepare(lab: Lab, node: Node, base: Path, files: Mapping[str, str]) -> None:
-    """Make the node's disk and write its files, unless a run before this one did so."""
+    """Make the node's disk and write its files."""
     place = lab.place(node)
     upper = place / "upper"
-    done = place / "base"
-    if done.exists():
-        return
     for each in ("upper", "work", "root"):
         (place / each).mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         put(upper / name, content, 0o600 if "/pki/" in name and name.endswith(".pem") else 0o644)
-    done.symlink_to(base)
+    (place / "base").symlink_to(base)
 
 
 def put(path: Path, content: str, mode: int = 0o644) -> None:

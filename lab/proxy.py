@@ -15,13 +15,16 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 CHUNK = 1 << 18
+STALE = 3600
 CLONE_NEWNET = 0x40000000
 PASSED = ("If-Modified-Since", "Range", "If-Range", "User-Agent", "Cache-Control")
 RETURNED = ("Content-Length", "Content-Type", "Last-Modified", "Content-Range", "ETag", "Date")
@@ -117,9 +120,15 @@ class Download:
             self.changed.wait_for(lambda: self.status or self.over)
             return self.status or 502
 
+    def _open(self) -> BinaryIO:
+        try:
+            return self.part.open("rb")
+        except FileNotFoundError:
+            return self.target.open("rb")
+
     def blocks(self) -> Iterator[bytes]:
         """Return what arrives, from the first byte to the last; it ends early when the download does."""
-        with (self.part if self.part.exists() else self.target).open("rb") as stream:
+        with self._open() as stream:
             position = 0
             while True:
                 with self.changed:
@@ -141,6 +150,9 @@ class Cache:
         self.lock = threading.Lock()
         self.downloads: dict[Path, Download] = {}
         directory.mkdir(parents=True, exist_ok=True)
+        for part in directory.glob("*.part*"):
+            if time.time() - part.stat().st_mtime > STALE:
+                part.unlink(missing_ok=True)
 
     def find(self, upstream: Upstream, path: str) -> Path | Download:
         """Return the file when it is here, else the download that brings it, which may be another reader's."""
@@ -257,12 +269,12 @@ def listen(namespace: str, address: str, port: int) -> socket.socket:
                 os._exit(1)
 
 
-def serve(config: Mapping[str, object]) -> None:
+def serve(config: Mapping[str, Any]) -> None:
     """Serve for ever what the configuration says."""
-    mirrors = [Upstream(str(host), bool(tls), tuple(paths)) for host, tls, paths in config["upstreams"]]
+    mirrors = [Upstream(host, tls, tuple(paths)) for host, tls, paths in config["upstreams"]]
     Handler.upstreams = {each.host: each for each in mirrors}
-    Handler.cache = Cache(Path(str(config["cache"])))
-    Server(listen(str(config["namespace"]), str(config["address"]), int(str(config["port"])))).serve_forever()
+    Handler.cache = Cache(Path(config["cache"]))
+    Server(listen(config["namespace"], config["address"], config["port"])).serve_forever()
 
 
 if __name__ == "__main__":

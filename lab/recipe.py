@@ -1,8 +1,11 @@
-"""What the base image holds: data only, so that a change here, and nothing else, makes another image."""
+"""What the base image holds, and what is written over it on every node: data only."""
 
 from __future__ import annotations
 
 SUITE = "trixie"
+
+# Counted up when the way the image is built changes.
+BUILD = 1
 
 # No OpenStack package, no database, no QEMU: "from empty nodes" is meant.
 PACKAGES = (
@@ -35,6 +38,12 @@ LIBRARIES = (
     "pytest==9.2.0",
     "pytest-testinfra==10.2.2",
 )
+# Present only while wheels are built.
+COMPILER = ("gcc", "libc6-dev", "python3-dev")
+
+IMAGE = (BUILD, SUITE, PACKAGES, LIBRARIES, COMPILER)
+"""What the image depends on."""
+
 COMMANDS = ("salt", "salt-call", "salt-key", "salt-master", "salt-minion", "salt-run")
 
 UNIT = """\
@@ -54,7 +63,15 @@ TasksMax=infinity
 WantedBy=multi-user.target
 """
 
+# systemd-networkd waits for udev where /sys is writable; the machine's other devices are none of a node's business.
+TRIGGER = """\
+[Service]
+ExecStart=
+ExecStart=-udevadm trigger --subsystem-match=net --action=add
+"""
+
 FILES = {
+    "etc/systemd/system/systemd-udev-trigger.service.d/saltern-lab.conf": TRIGGER,
     # The lab's disks are thrown away: packages need not survive a power cut.
     "etc/dpkg/dpkg.cfg.d/saltern-lab": "force-unsafe-io\n",
     "etc/apt/apt.conf.d/80saltern-lab": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n',
@@ -67,8 +84,6 @@ FILES = {
 # Nothing in a container may steer the machine below: its clock, its devices, its consoles.
 MASKED = (
     "systemd-timesyncd.service",
-    "systemd-udevd.service",
-    "systemd-udev-trigger.service",
     "systemd-networkd-wait-online.service",
     "systemd-modules-load.service",
     "sys-kernel-debug.mount",
@@ -80,3 +95,9 @@ MASKED = (
     "e2scrub_all.timer",
     "fstrim.timer",
 )
+
+LINKS = {
+    **{f"etc/systemd/system/{unit}": "/dev/null" for unit in MASKED},
+    **{f"usr/local/bin/{command}": f"/opt/saltern/salt/bin/{command}" for command in COMMANDS},
+    "etc/systemd/system/multi-user.target.wants/systemd-networkd.service": "/usr/lib/systemd/system/systemd-networkd.service",
+}

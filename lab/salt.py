@@ -15,6 +15,11 @@ from lab.layout import Lab, Node
 BITS = "3072"
 SITE = "/etc/saltern/site.yaml"
 SECRETS = "/etc/saltern/secrets.yaml"
+PILLAR = {
+    "site": SITE,
+    "secrets": SECRETS,
+    "catalogue": f"{nodes.REPOSITORY}/pillar/services",
+}
 
 
 def key(path: Path) -> tuple[str, str]:
@@ -37,7 +42,7 @@ def master(lab: Lab) -> dict[str, Any]:
     return {
         "interface": lab.deploy.host.address,
         "file_roots": {"base": [f"{nodes.REPOSITORY}/states", f"{nodes.REPOSITORY}/modules"]},
-        "ext_pillar": [{"saltern": {"site": SITE, "secrets": SECRETS}}],
+        "ext_pillar": [{"saltern": PILLAR}],
         "extension_modules": "/var/cache/salt/master/extmods",
         "state_events": True,
         "peer_run": {".*": ["pki.sign"]},

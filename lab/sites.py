@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-from saltern import model
+from saltern import site
 
+from lab.command import LabError
 from lab.layout import REPOSITORY, Lab
+
+SITES = REPOSITORY / "pillar/sites"
 
 
 def find(name: str) -> Path:
     """Return the site file that ``--site`` means: a path, or a name under pillar/sites."""
-    return Path(name) if "/" in name or name.endswith((".yaml", ".yml")) else REPOSITORY / "pillar/sites" / f"{name}.yaml"
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return Path(name)
+    path = SITES / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(each.stem for each in SITES.glob("*.yaml")))
+        raise LabError(f"--site: {name!r}: no such site; accepted: the path of a site file, or one of: {known}")
+    return path
 
 
 def load(name: str) -> Lab:
-    """Return the lab of a site file."""
+    """Return the lab of a site file; a lab needs a host with the role ``deploy``."""
     source = find(name).resolve()
-    data = yaml.safe_load(source.read_text())
-    nets = data["networks"]
-    hosts = {
-        k: model.Host(k, tuple(h["roles"]), h["address"],
-                      tuple(model.Interface(d, i["carries"], i.get("mac")) for d, i in h["interfaces"].items()))
-        for k, h in data["hosts"].items()
-    }
-    ctl = next(h for h in hosts.values() if "controller" in h.roles)
-    provs = {k: model.Provider(k, p["vlan"], p["cidr"], p.get("gateway"), external=p.get("external", False))
-             for k, p in nets.get("provider", {}).items()}
-    site = model.Site(data["name"], data["domain"], model.Management(**nets["management"]), hosts,
-                      f"api.{data['domain']}", ctl.address, providers=provs, mirrors=data.get("mirrors", {}))
-    return Lab(site, source)
+    model = site.load(source)
+    if not model.having("deploy"):
+        raise LabError(f"{source}: hosts: none with the role 'deploy': the lab needs one for the salt-master")
+    return Lab(model, source)

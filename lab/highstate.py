@@ -1,0 +1,69 @@
+"""A state run on the lab's hosts, watched from this machine and recorded."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab import nodes
+from lab.command import LabError
+from lab.layout import Lab
+from lab.progress import Board, shown
+
+PYTHON = "/opt/saltern/salt/bin/python"
+DRIVER = f"{nodes.REPOSITORY}/lab/drive.py"
+
+
+def events(lab: Lab, order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what the driver on the deploy node reports; raises when it ends before its time."""
+    argv = nodes.enter(lab, lab.deploy, PYTHON, DRIVER, json.dumps(order))
+    ended, other = False, []
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as process:
+        assert process.stdout  # noqa: S101 - it is a pipe
+        for line in process.stdout:
+            try:
+                event = json.loads(line)
+            except json.JSONDecodeError:
+                other.append(line.rstrip())
+                continue
+            ended = ended or event["event"] == "end"
+            if event["event"] == "error":
+                raise LabError(event["message"])
+            yield event
+    if not ended:
+        raise LabError("the state run broke off:\n" + "\n".join(other[-15:]))
+
+
+def run(
+    lab: Lab,
+    hosts: Iterable[str] | None = None,
+    function: str = "state.highstate",
+    arguments: Iterable[str] = (),
+    keywords: Mapping[str, Any] | None = None,
+) -> Board:
+    """Run a state function on hosts, all at once, showing progress; returns how it went, recorded on disk too."""
+    targets = list(hosts or (node.id for node in lab.nodes))
+    board = Board(targets)
+    order = {"function": function, "arguments": list(arguments), "keywords": dict(keywords or {}), "hosts": targets}
+    with shown(board, sys.stdout) as view:
+        for event in events(lab, {**order, "outline": function == "state.highstate"}):
+            view.update(board.apply(event), event)
+    record(lab, board, order)
+    return board
+
+
+def record(lab: Lab, board: Board, order: Mapping[str, Any]) -> Path:
+    """Keep a run's results, readable by root only, for reports on where the time goes."""
+    directory = lab.state / "runs"
+    directory.mkdir(exist_ok=True, mode=0o700)
+    path = directory / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps({**order, **board.record()}, indent=1))
+    latest = directory / "latest.json"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(path.name)
+    return path

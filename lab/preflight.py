@@ -1,0 +1,131 @@
+"""What a machine must have before a lab is tried: everything that is missing is said at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import layout
+from lab.command import LabError, run
+from lab.layout import Lab
+
+GIB = 1 << 30
+DISK = 12 * GIB
+# What one host with the role takes, with a margin: measured as proportional set size, guests not counted.
+MEMORY = {"deploy": 0.7, "controller": 3.6, "compute": 1.3}
+PROGRAMS = {
+    "systemd-nspawn": "systemd-container",
+    "debootstrap": "debootstrap",
+    "ip": "iproute2",
+    "ss": "iproute2",
+    "sysctl": "procps",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "gpgv": "gpgv",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found out about this machine."""
+
+    root: bool
+    apt: bool
+    namespaces: bool
+    overlay: bool
+    tun: bool
+    memory: int
+    disk: int
+
+
+def needed_memory(lab: Lab) -> int:
+    """Return the bytes of memory that the lab's hosts take when at rest, and 1 GiB for the machine itself."""
+    return int((1 + sum(MEMORY[role] for node in lab.nodes for role in node.host.roles)) * GIB)
+
+
+def missing(facts: Facts, memory: int, disk: int = DISK) -> list[str]:
+    """Return one sentence for everything that this machine lacks."""
+    checks: list[tuple[bool, str]] = [
+        (facts.root, "root: run it as root"),
+        (facts.apt, "apt-get: the lab needs a Debian 12 or 13 machine"),
+        (facts.namespaces, "namespaces: `unshare --mount --net --pid` is refused"),
+        (facts.overlay, f"overlayfs: cannot be mounted under {layout.STATE}"),
+        (facts.tun, "/dev/net/tun: the kernel has no TUN/TAP"),
+        (facts.memory >= memory, f"memory: {facts.memory / GIB:.1f} GiB available, {memory / GIB:.1f} GiB needed"),
+        (facts.disk >= disk, f"disk: {facts.disk / GIB:.1f} GiB free at {layout.STATE}, {disk / GIB:.0f} GiB needed"),
+    ]
+    return [sentence for fits, sentence in checks if not fits]
+
+
+def gather(place: Path = layout.STATE) -> Facts:
+    """Find out what this machine has; leaves nothing behind."""
+    root = os.geteuid() == 0
+    return Facts(
+        root=root,
+        apt=shutil.which("apt-get") is not None,
+        namespaces=works("unshare", "--mount", "--net", "--pid", "--fork", "true"),
+        overlay=root and overlay(place),
+        tun=Path("/dev/net/tun").exists(),
+        memory=available(Path("/proc/meminfo").read_text()),
+        disk=shutil.disk_usage(nearest(place)).free,
+    )
+
+
+def works(*argv: str) -> bool:
+    """Tell whether a command ends well."""
+    try:
+        return run(*argv, check=False).returncode == 0
+    except LabError:
+        return False
+
+
+def overlay(place: Path) -> bool:
+    """Tell whether an overlay can be mounted there, in a namespace that goes with the attempt."""
+    trial = nearest(place) / f".saltern-trial-{os.getpid()}"
+    names = [trial / name for name in ("lower", "upper", "work", "root")]
+    try:
+        for each in names:
+            each.mkdir(parents=True)
+        layers = "lowerdir={},upperdir={},workdir={}".format(*names)
+        return works("unshare", "--mount", "mount", "-t", "overlay", "trial", "-o", layers, str(names[3]))
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+
+
+def nearest(place: Path) -> Path:
+    """Return the path itself or the closest directory above it that exists."""
+    return next(each for each in (place, *place.parents) if each.exists())
+
+
+def available(meminfo: str) -> int:
+    """Return the available memory in bytes."""
+    line = next(line for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024
+
+
+def check(lab: Lab, running: bool) -> None:
+    """Raise a :class:`LabError` that says all that is missing; a lab that runs has its memory and disk already."""
+    facts = gather()
+    sentences = missing(facts, 0 if running else needed_memory(lab), 0 if running else DISK)
+    if sentences:
+        raise LabError("a lab cannot run here:\n" + "\n".join(f"  {each}" for each in sentences))
+
+
+def packages(which: Callable[[str], object] = shutil.which, programs: Mapping[str, str] = PROGRAMS) -> Iterator[str]:
+    """Return the packages of programs that are not installed."""
+    return iter(sorted({package for program, package in programs.items() if not which(program)}))
+
+
+def install() -> list[str]:
+    """Install what is missing with the host's package manager; returns what was installed."""
+    wanted = list(packages())
+    keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+    wanted += [] if keyring.exists() else ["debian-archive-keyring"]
+    if wanted:
+        run("apt-get", "-qq", "update")
+        settings = {"DEBIAN_FRONTEND": "noninteractive"}
+        run("apt-get", "-qq", "-y", "install", "--no-install-recommends", *wanted, env=settings)
+    return wanted
