@@ -50,7 +50,7 @@ def plan(hosts=None, timeout=60):
 
 
 def secrets():
-    """Add to the secrets file what the site needs and it lacks; return the names of the new secrets.
+    """Add to the secrets file what the site needs and it lacks; say the names of the new secrets.
 
     CLI Example:
 
@@ -58,7 +58,7 @@ def secrets():
 
         salt-run saltern.secrets
     """
-    return _answer(lambda: verbs.complete_secrets(_inputs()))
+    return _answer(lambda: "added: " + (", ".join(verbs.complete_secrets(_inputs())) or "none, all are there"))
 
 
 def _answer(act):

@@ -38,10 +38,8 @@ def dotted(name: Name) -> str:
 
 def _unknown(service: ServicePlan, option: str) -> Problem:
     known = {dotted(name) for file in service.files.values() for name in file.layers} - {""}
-    hint = suggestion(option, known)
-    return Problem(
-        f"{service.name}:files", option, f"an option that some layer sets (all others keep upstream's default): {hint}"
-    )
+    hint = f"no layer sets it, so upstream's default applies; {suggestion(option, known)}"
+    return Problem(f"{service.name}:files", option, hint)
 
 
 def _told(plan: HostPlan, service: ServicePlan, path: str, name: Name) -> str:

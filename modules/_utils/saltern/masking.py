@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-import yaml
-
 from saltern import render, yamlfile
 from saltern.errors import SalternError
 from saltern.layers import SECTIONED
@@ -17,7 +15,7 @@ HIDDEN = "<not shown: this file holds secrets>"
 OTHER = "<secret, not this one>"
 _KEYED = ("keyvalue", "libvirt", "shell", "words")
 _SECTION = re.compile(r"\s*\[([^\]]+)\]\s*")
-_ASSIGNMENT = re.compile(r"([^\s=:]+)(\s*[=:]\s*|\s+)(?=\S)")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][\w.-]*)(\s*[=:]\s*|\s+)(?=\S)")
 
 
 def wanted(entry: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
@@ -40,12 +38,14 @@ def applied(text: str, entry: Mapping[str, Any], secrets: Mapping[str, str]) -> 
     full = render.render(kind, entry["settings"])
     if text == full:
         return wanted(entry, secrets)
+    if "" in secret:
+        return f"{OTHER}\n"
     if not secret:
         return _redacted(text, secrets)
     if kind in (*SECTIONED, *_KEYED):
         return _redacted(_by_option(text, full, secret), secrets)
     if kind in ("json", "yaml"):
-        return _reparsed(text, kind, secret, secrets)
+        return _redacted(_reparsed(text, entry), secrets)
     return _known_lines(text, wanted(entry, secrets))
 
 
@@ -79,13 +79,14 @@ def _named_lines(text: str) -> Iterator[tuple[str, str, str]]:
             yield line, "", ""
 
 
-def _reparsed(text: str, kind: str, secret: Set[str], secrets: Mapping[str, str]) -> str:
+def _reparsed(text: str, entry: Mapping[str, Any]) -> str:
+    """Return the data of a file with its secrets replaced, and with all that the plan does not have."""
     try:
-        data = json.loads(text) if kind == "json" else yamlfile.parse(text)
-        shown = render.render(kind, data, secret, redact=True)
-    except (SalternError, ValueError, RecursionError, yaml.YAMLError):
+        data = json.loads(text) if entry["kind"] == "json" else yamlfile.parse(text)
+        kept = {key: value if key in entry["settings"] else HIDDEN for key, value in data.items()}
+        return render.render(entry["kind"], kept, frozenset(entry["secret"]), redact=True)
+    except (SalternError, ValueError, AttributeError, RecursionError):
         return f"{HIDDEN}\n"
-    return _redacted(shown, secrets)
 
 
 def _known_lines(text: str, shown: str) -> str:
