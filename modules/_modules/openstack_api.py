@@ -4,15 +4,20 @@ The connection (openstacksdk, ``/etc/openstack/clouds.yaml``) and the lists live
 job; a change drops the lists that it touched.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
-from saltern import resource_plan
+from saltern import resource_answers
 from saltern.errors import SalternError
+from saltern.password_marks import PasswordMarks
 from saltern.resource_kinds import KINDS
+from saltern.resource_plan import PRETENDED, Unreachable
 
 try:
     import openstack
+    import pymysql
     from keystoneauth1.exceptions import ClientException, ConnectFailure
 
     HAS_SDK = True
@@ -22,12 +27,8 @@ except ImportError:
 CLOUD = "saltern"
 
 
-class Unreachable(SalternError):
-    """The cloud does not answer."""
-
-
 def __virtual__():
-    return HAS_SDK or (False, "openstacksdk is not installed in Salt's environment")
+    return HAS_SDK or (False, "openstacksdk and PyMySQL are not both installed in Salt's environment")
 
 
 def objects(kind, owner=None, cloud=CLOUD):
@@ -43,13 +44,13 @@ def objects(kind, owner=None, cloud=CLOUD):
     key = (cloud, kind, owner)
     if key not in lists:
         # What a dry run only pretends to have made owns nothing yet.
-        pretended = str(owner).startswith(resource_plan.PRETENDED)
+        pretended = str(owner).startswith(PRETENDED)
         lists[key] = [] if pretended else _listed(KINDS[kind], owner, cloud)
     return lists[key]
 
 
 def run(kind, requests, cloud=CLOUD):
-    """Send requests (``saltern.resource_plan.Request``) to the service of a kind, one after the other.
+    """Send requests (``saltern.resource_requests.Request``) to the service of a kind, one after the other.
 
     CLI Example: only of use from other modules, since requests are objects of the package ``saltern``.
 
@@ -67,7 +68,7 @@ def run(kind, requests, cloud=CLOUD):
                 answer = _call(KINDS[kind], request.method, path, cloud, data=stream, headers=headers)
         else:
             answer = _call(KINDS[kind], request.method, path, cloud, log=not request.secret, headers=headers, **body)
-        made = made or resource_plan.made_id(KINDS[kind], answer)
+        made = made or resource_answers.made_id(KINDS[kind], answer)
     forget(kind)
 
 
@@ -81,14 +82,15 @@ def forget(kind=None):
         salt ctl1 openstack_api.forget network
     """
     lists = __context__.get("openstack_api.objects", {})
-    for key in [key for key in lists if kind is None or key[1] in resource_plan.touched(kind)]:
+    for key in [key for key in lists if kind is None or key[1] in resource_answers.touched(kind)]:
         del lists[key]
 
 
 def fitting(passwords, cloud=CLOUD):
-    """Say of each ``{user id: password}`` whether the user can authenticate with it; all are tried at once.
+    """Say of each ``{user id: password}`` whether the user can authenticate with it.
 
-    A right password is known for the rest of the run.
+    Trying one costs what its hash costs, so all are tried at once, and where keystone's database is on this host a
+    hash that was once seen to fit is not computed again (``saltern.password_marks``).
 
     CLI Example: not for a command line, where a password would be seen.
 
@@ -97,14 +99,26 @@ def fitting(passwords, cloud=CLOUD):
         salt ctl1 openstack_api.fitting '{}'
     """
     known = __context__.setdefault("openstack_api.fitting", {})
+    stored, marks = _stored_hashes(passwords), PasswordMarks(os.path.join(__opts__["cachedir"], *MARKS))
+    known |= {user: True for user in stored if marks.fits(passwords[user], stored[user])}
     unknown = [user for user in passwords if not known.get(user)]
-    identity = _connection(cloud).identity
+    identity = _connection(cloud).identity if unknown else None
     with ThreadPoolExecutor(max_workers=8) as pool:
-        for user, fits in zip(
-            unknown, pool.map(lambda user: _fits(identity, user, passwords[user]), unknown), strict=True
-        ):
-            known[user] = fits
+        known |= zip(unknown, pool.map(lambda user: _fits(identity, user, passwords[user]), unknown), strict=True)
+    for user in set(unknown) & set(stored):
+        marks.fits(passwords[user], stored[user], partial(known.get, user))
     return {user: known[user] for user in passwords}
+
+
+def _stored_hashes(users):
+    """Return ``user id → stored hash`` where keystone's database is on this host; else every password is tried."""
+    try:
+        connection = pymysql.connect(unix_socket=SOCKET, user="root", database="keystone")
+        with connection, connection.cursor() as cursor:
+            cursor.execute(HASHES, [list(users)])
+            return dict(cursor.fetchall())
+    except pymysql.MySQLError:
+        return {}
 
 
 def _fits(identity, user, password):
@@ -112,7 +126,7 @@ def _fits(identity, user, password):
     body = {"auth": {"identity": method, "scope": "unscoped"}}
     answer = identity.request("/auth/tokens", "POST", json=body, authenticated=False, log=False, raise_exc=False)
     if answer.status_code not in (201, 401):
-        raise SalternError(resource_plan.refusal("POST", "/auth/tokens", answer.status_code, answer.text))
+        raise SalternError(resource_answers.refusal("POST", "/auth/tokens", answer.status_code, answer.text))
     return answer.status_code == 201
 
 
@@ -120,13 +134,15 @@ def _connection(cloud):
     connections = __context__.setdefault("openstack_api.connections", {})
     if cloud not in connections:
         try:
-            connection = openstack.connect(cloud=cloud)
-            connection.authorize()
-        except ConnectFailure as error:
-            raise Unreachable(f"cloud {cloud!r}: does not answer: {error}") from error
+            connections[cloud] = openstack.connect(cloud=cloud)
+            connections[cloud].authorize()
+        except (ConnectFailure, openstack.exceptions.ConfigException) as error:
+            connections[cloud] = Unreachable(f"cloud {cloud!r}: {error}")
         except (ClientException, openstack.exceptions.SDKException) as error:
-            raise SalternError(f"cloud {cloud!r}: {error}") from error
-        connections[cloud] = connection
+            connections[cloud] = SalternError(f"cloud {cloud!r}: {error}")
+    if isinstance(connections[cloud], SalternError):
+        # A dry run is told so at once by every further state; a real one tries again.
+        raise connections[cloud] if __opts__["test"] else connections.pop(cloud)
     return connections[cloud]
 
 
@@ -136,11 +152,11 @@ def _listed(kind, owner, cloud):
     result = []
     while query is not None:
         answer = _call(kind, "GET", f"{path}?{query}" if query else path, cloud)
-        result += resource_plan.listed(kind, answer)
-        following = resource_plan.next_page(kind, answer)
+        result += resource_answers.listed(kind, answer)
+        following = resource_answers.next_page(kind, answer)
         query = urlsplit(following).query if following else None
     if kind.name == "router":
-        return resource_plan.with_interfaces(result, objects("router_port", None, cloud))
+        return resource_answers.with_interfaces(result, objects("router_port", None, cloud))
     return result
 
 
@@ -156,5 +172,5 @@ def _call(kind, method, path, cloud, headers=None, **arguments):
     except (ClientException, openstack.exceptions.SDKException) as error:
         raise SalternError(f"the {kind.service} service: {error}") from error
     if answer.status_code >= 400:
-        raise SalternError(resource_plan.refusal(method, path, answer.status_code, answer.text))
+        raise SalternError(resource_answers.refusal(method, path, answer.status_code, answer.text))
     return answer.json() if answer.text[:1] in ("{", "[") else {}

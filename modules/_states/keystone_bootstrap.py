@@ -7,10 +7,12 @@ every step looks at what is there, and ``keystone-manage bootstrap`` itself make
 
 import os
 import subprocess
+from functools import partial
 
 from saltern import hostplan, outcome
 from saltern.errors import SalternError
-from saltern.identity_bootstrap import FACTS, HIDDEN, Bootstrap, differences, key_step
+from saltern.identity_bootstrap import FACTS, HIDDEN, Bootstrap, differences, key_step, password_fits
+from saltern.password_marks import PasswordMarks
 
 try:
     import pymysql
@@ -19,6 +21,7 @@ try:
 except ImportError:
     HAS_PYMYSQL = False
 
+MARKS = ("saltern", "password-marks.json")
 SOCKET = "/run/mysqld/mysqld.sock"
 REPOSITORIES = {"fernet": "/etc/keystone/fernet-keys", "credential": "/etc/keystone/credential-keys"}
 NO_SUCH_DATABASE_OR_TABLE = (1049, 1146)
@@ -29,7 +32,7 @@ def __virtual__():
 
 
 @outcome.reported
-def done(name, url, region, secret="identity_admin", user="keystone"):
+def done(name, url, region, secret="identity_admin", user="keystone"):  # noqa: S107 - the name of a secret
     """Keep the keys, the administrator and the catalogue entry without which nobody can talk to the cloud.
 
     Afterwards the key folders hold a staged and a primary key that only the service's user reads; the default roles,
@@ -60,7 +63,7 @@ def done(name, url, region, secret="identity_admin", user="keystone"):
         return outcome.planned(name, "keys, administrator and endpoints would be completed", changes)
     for repository, path in REPOSITORIES.items():
         _keys(repository, path, user)
-    if differences(wanted, _facts(), password):
+    if differences(wanted, _facts(), partial(_fits, password)):
         _manage(["bootstrap"], user, wanted.environment(password))
     left = _changes(wanted, password, user)
     if left:
@@ -74,20 +77,25 @@ def _changes(wanted, password, user):
         lacking = _lacking(path, user)
         if lacking:
             keys[f"{repository} keys"] = {"old": lacking, "new": HIDDEN}
-    return keys | differences(wanted, _facts(), password)
+    return keys | differences(wanted, _facts(), partial(_fits, password))
+
+
+def _fits(password, stored):
+    marks = PasswordMarks(os.path.join(__opts__["cachedir"], *MARKS))
+    return marks.fits(password, stored, partial(password_fits, password, stored))
 
 
 def _facts():
     """Return what the database says; a dry run takes a database that is not there yet as an empty one."""
     try:
-        with pymysql.connect(unix_socket=SOCKET, user="root", database="keystone") as connection:
-            with connection.cursor() as cursor:
-                cursor.execute(FACTS)
-                return dict(cursor.fetchall())
+        connection = pymysql.connect(unix_socket=SOCKET, user="root", database="keystone")
+        with connection, connection.cursor() as cursor:
+            cursor.execute(FACTS)
+            return dict(cursor.fetchall())
     except pymysql.MySQLError as error:
         if __opts__["test"] and (error.args[0] in NO_SUCH_DATABASE_OR_TABLE or not os.path.exists(SOCKET)):
             return {}
-        raise SalternError(f"database keystone: {error.args[-1]}") from error
+        raise SalternError(f"database keystone: {error.args[-1]} (is its schema current?)") from error
 
 
 def _lacking(path, user):

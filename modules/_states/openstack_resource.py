@@ -17,16 +17,18 @@ Lists are read once per run, so a state that has nothing to do costs no request 
 **Passwords of users** are given as ``password: {secret: name}`` and read from the pillar. Whether the right one is
 set is found by authenticating with it: a mark left on the user would not see that someone changed the password
 behind its back. That costs what a password hash costs (a quarter of a second of one core), so all users of the run
-are tried at once when the first one comes up.
+are tried at once when the first one comes up; and where keystone's database is on the same host, a stored hash that
+was seen to fit a password is known by its mark (``saltern.password_marks``) and costs nothing until either changes.
 """
 
 import hashlib
 from dataclasses import replace
 from functools import partial
 
-from saltern import hostplan, outcome, resource_plan
+from saltern import hostplan, outcome, resource_plan, resource_requests
 from saltern.errors import Problems, SalternError
 from saltern.resource_kinds import KINDS
+from saltern.resource_plan import Unreachable
 from saltern.resources import check
 
 CLOUD = "saltern"
@@ -52,10 +54,24 @@ def present(name, kind, properties=None, cloud=CLOUD):
         Entry of clouds.yaml.
     """
     # Not decorated: Salt hands __lowstate__ to the module of the function that it finds, which must be this one.
-    return _present(name, kind, properties or {}, cloud)
+    try:
+        return _present(name, kind, properties or {}, cloud)
+    except Unreachable as error:
+        return _unseen(name, kind, properties or {}, error)
+    except SalternError as error:
+        return outcome.failure(name, str(error))
 
 
-@outcome.reported
+def _unseen(name, kind, properties, error):
+    """Return the outcome without a cloud: a dry run of what makes the cloud tells all that it would make there."""
+    if not __opts__["test"]:
+        return outcome.failure(name, str(error))
+    changes = {
+        each: HIDDEN if each == "password" else {"old": None, "new": value} for each, value in properties.items()
+    }
+    return outcome.planned(name, f"{kind} {name} could not be compared: {error}", changes)
+
+
 def _present(name, kind, properties, cloud):
     wanted, raw, found, password = _compared(name, kind, properties, cloud)
     note = "".join(f"; {each}" for each in wanted.warnings)
@@ -70,7 +86,9 @@ def _present(name, kind, properties, cloud):
             _objects(cloud, kind, wanted.values.get(KINDS[kind].per)).append(resource_plan.pretended(wanted))
         return outcome.planned(name, f"{kind} {name} would be {verb}{note}", changes)
     make = (
-        resource_plan.creation(wanted, password) if raw is None else resource_plan.change(wanted, raw, found, password)
+        resource_requests.creation(wanted, password)
+        if raw is None
+        else resource_requests.change(wanted, raw, found, password)
     )
     __salt__["openstack_api.run"](kind, make, cloud=cloud)
     _verify(name, kind, properties, cloud)
@@ -105,7 +123,7 @@ def absent(name, kind, properties=None, cloud=CLOUD):
     if __opts__["test"]:
         _objects(cloud, kind, wanted.values.get(KINDS[kind].per)).remove(raw)
         return outcome.planned(name, f"{kind} {name} would be removed", changes)
-    __salt__["openstack_api.run"](kind, resource_plan.removal(wanted, raw), cloud=cloud)
+    __salt__["openstack_api.run"](kind, resource_requests.removal(wanted, raw), cloud=cloud)
     __salt__["openstack_api.forget"]()
     if _found(wanted, cloud) is not None:
         return outcome.failure(name, f"{kind} {name} is still there after its removal", changes)
@@ -138,13 +156,13 @@ def _objects(cloud, kind, owner):
 
 
 def _found(wanted, cloud):
-    listed = _objects(cloud, wanted.kind.name, wanted.values.get(wanted.kind.per))
-    return resource_plan.match(wanted.kind, wanted.name, wanted.values, listed)
+    candidates = resource_plan.candidates(wanted, partial(_objects, cloud))
+    return resource_plan.match(wanted.kind, wanted.name, wanted.values, candidates)
 
 
 def _digest(source):
     try:
-        with open(resource_plan.local_path(source), "rb") as stream:
+        with open(resource_requests.local_path(source), "rb") as stream:
             return hashlib.file_digest(stream, "sha512").hexdigest()
     except OSError as error:
         raise SalternError(f"image file {source!r}: {error.strerror}") from error

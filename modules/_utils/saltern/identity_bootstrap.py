@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 ROLES = ("admin", "manager", "member", "reader", "service")
 HIDDEN = "(hidden)"
@@ -46,7 +47,7 @@ class Bootstrap:
             "project admin": "enabled",
             "user admin": "enabled",
             **{f"role {role}": "present" for role in ROLES},
-            **{f"role {upper} implies {lower}": "present" for upper, lower in zip(chain, chain[1:], strict=False)},
+            **{f"role {upper} implies {lower}": "present" for upper, lower in pairwise(chain)},
             "role admin of admin on project admin": "given",
             "role admin of admin on the system": "given",
             f"region {self.region}": "present",
@@ -59,13 +60,15 @@ class Bootstrap:
         return {"OS_BOOTSTRAP_PASSWORD": password, "OS_BOOTSTRAP_REGION_ID": self.region, **urls}
 
 
-def differences(wanted: Bootstrap, found: Mapping[str, str], password: str) -> dict[str, dict[str, str | None]]:
-    """Return ``what → {old, new}`` for everything that the first run would still change."""
+def differences(
+    wanted: Bootstrap, found: Mapping[str, str], fits: Callable[[str], bool]
+) -> dict[str, dict[str, str | None]]:
+    """Return ``what → {old, new}`` for all that the first run would still change; ``fits`` judges the stored hash."""
     result: dict[str, dict[str, str | None]] = {
         what: {"old": found.get(what), "new": how} for what, how in wanted.facts().items() if found.get(what) != how
     }
     stored = found.get("password")
-    if stored is None or not password_fits(password, stored):
+    if stored is None or not fits(stored):
         result["password of admin"] = {"old": None if stored is None else HIDDEN, "new": HIDDEN}
     return result
 

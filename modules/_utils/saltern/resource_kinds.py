@@ -55,6 +55,8 @@ class Kind:
     """JSON key of one object; empty: the kind's name."""
     keys: str = ""
     """JSON key of the list; empty: the plural."""
+    lists: str = ""
+    """Path of the list; empty: the path of the objects."""
     query: str = ""
     named: str = "name"
     """The API's field that holds the name; empty: the name is only a label."""
@@ -151,8 +153,8 @@ _NETWORK_QUOTA = (
 
 def _quota(service: str, path: str, key: str, limits: tuple[str, ...]) -> Kind:
     return Kind(
-        f"{service}_quota", f"{service}_quotas", service, path, key=key, named="", ident="", update="PUT", per="project",
-        singleton=True,
+        f"{service}_quota", f"{service}_quotas", service, path, key=key, named="", ident="", update="PUT",
+        per="project", singleton=True,
         fields={"project": Field(api="project_id", refers="project", required=True), **dict.fromkeys(limits, _NUMBER)},
     )  # fmt: skip
 
@@ -184,7 +186,8 @@ _TABLE = (
         "domain": Field(api="scope.domain.id", refers="domain"), "system": Field(bool, api="scope.system.all"),
     }),
     Kind("service", "services", "identity", "/services", fields={**_ENABLED, "type": Field(required=True)}),
-    Kind("endpoint", "endpoints", "identity", "/endpoints", named="", identity=("service", "interface", "region"), fields={
+    Kind("endpoint", "endpoints", "identity", "/endpoints", named="", identity=("service", "interface", "region"),
+         fields={
         "service": Field(api="service_id", refers="service", required=True),
         "interface": Field(choices=("public", "internal", "admin"), required=True),
         "region": Field(api="region_id", refers="region", required=True), "url": Field(required=True), "enabled": _FLAG,
@@ -197,7 +200,8 @@ _TABLE = (
         "owner": Field(refers="project"), "kernel_id": Field(refers="image"), "ramdisk_id": Field(refers="image"),
         "properties": Field(dict, api="*", normal=_strings, body=_strings),
     }),
-    Kind("flavor", "flavors", "compute", "/flavors", query="is_public=None", update="PUT", microversion="2.61", fields={
+    Kind("flavor", "flavors", "compute", "/flavors", lists="/flavors/detail", query="is_public=None", update="PUT",
+         microversion="2.61", fields={
         "id": Field(fixed=True), "ram": _FIXED_NUMBER, "vcpus": _FIXED_NUMBER, "disk": _FIXED_NUMBER,
         "swap": Field(int, fixed=True, normal=lambda value: value or 0),
         "ephemeral": Field(int, api="OS-FLV-EXT-DATA:ephemeral", fixed=True), "description": _TEXT,
@@ -233,11 +237,13 @@ _TABLE = (
                    "remote_ip_prefix", "remote_group"), fields={
         "security_group": Field(api="security_group_id", refers="security_group", required=True),
         "direction": Field(default="ingress", choices=("ingress", "egress")),
-        "ethertype": Field(default="IPv4", choices=("IPv4", "IPv6")), "protocol": Field(normal=_protocol, body=_protocol),
+        "ethertype": Field(default="IPv4", choices=("IPv4", "IPv6")),
+        "protocol": Field(normal=_protocol, body=_protocol),
         "port_range_min": _NUMBER, "port_range_max": _NUMBER, "remote_ip_prefix": Field(normal=_cidr),
         "remote_group": Field(api="remote_group_id", refers="security_group"),
     }),
-    Kind("keypair", "keypairs", "compute", "/os-keypairs", ident="name", per="user", microversion="2.10", update="", fields={
+    Kind("keypair", "keypairs", "compute", "/os-keypairs", ident="name", per="user", microversion="2.10", update="",
+         fields={
         "public_key": Field(fixed=True, required=True, normal=_key), "type": Field(fixed=True, choices=("ssh", "x509")),
         "user": Field(api="user_id", refers="user"),
     }),
@@ -247,6 +253,12 @@ _TABLE = (
     }),
     Kind("compute_host", "compute_hosts", "compute", "/os-services", query="binary=nova-compute", keys="services",
          named="host", ident="host", declared=False),
+    # Keystone (2025.1) keeps its list of role assignments in a cache that a new grant on the system does not refresh;
+    # these two lists are not cached.
+    Kind("system_user_role", "system_user_roles", "identity", "/system/users/{owner}/roles", keys="roles", per="user",
+         declared=False),
+    Kind("system_group_role", "system_group_roles", "identity", "/system/groups/{owner}/roles", keys="roles",
+         per="group", declared=False),
     Kind("router_port", "router_ports", "network", "/ports", keys="ports", declared=False,
          query="device_owner=network:router_interface&device_owner=network:router_interface_distributed"
                "&fields=device_id&fields=fixed_ips"),
