@@ -1,0 +1,35 @@
+"""Files that are replaced as a whole: a reader, or a kill at any point, sees the old or the new content."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def write(path: str, text: str, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Replace a file: content, mode and owner (user and group number) are right from the moment it has its name."""
+    target = Path(path)
+    # One fixed name, so that what a killed run left behind is removed by the next one.
+    temporary = target.with_name(f".{target.name}.saltern-new")
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(target)
+    sync_directory(str(target.parent))
+
+
+def sync_directory(path: str) -> None:
+    """Make a directory's new names survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
