@@ -35,11 +35,18 @@ def add_host(answers: Answers, role: str, name: str, address: str) -> None:
 
 def numbered(answers: Answers, computes: int) -> None:
     """Fill in a deploy host, a controller and computes with addresses of the management network."""
-    base = IPv4Network(answers.management, strict=False).network_address
-    add_host(answers, "deploy", "deploy", str(base + 5))
-    add_host(answers, "controller", "ctl1", str(base + 11))
+    add_host(answers, "deploy", "deploy", _numbered(answers.management, 5))
+    add_host(answers, "controller", "ctl1", _numbered(answers.management, 11))
     for number in range(1, computes + 1):
-        add_host(answers, "compute", f"cmp{number}", str(base + 20 + number))
+        add_host(answers, "compute", f"cmp{number}", _numbered(answers.management, 20 + number))
+
+
+def _numbered(network: str, number: int) -> str:
+    """Return an address of a network; of what is none, text that the check of the site file refuses."""
+    try:
+        return str(IPv4Network(network, strict=False).network_address + number)
+    except ValueError:
+        return f"{network} + {number}"
 
 
 def text(answers: Answers) -> str:

@@ -74,6 +74,7 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("networks:tunnel:cidr", "10.20.0.0/16", "", "does not overlap networks:management:cidr"),
     ("networks:tunnel:cidr", "10.20.0.128/25", "", "does not overlap networks:management:cidr (10.20.0.0/24)"),
     ("networks:tunnel:cidr", "10.30.0.0/28", "hosts:cmp1:tunnel_address", "an address in 10.30.0.0/28"),
+    ("networks:tunnel:cidr", "255.255.255.248/29", "hosts:cmp1:tunnel_address", "other than its first and last"),
     ("networks:tunnel:vlan", 0, "", "1 to 4094"),
     ("networks:tunnel:vlan", 4095, "", "1 to 4094"),
     ("networks:tunnel:vlan", True, "", "1 to 4094"),

@@ -8,8 +8,9 @@ from difflib import unified_diff
 from saltern import masking
 from saltern.catalogue import Catalogue
 from saltern.derive import PLACEHOLDER
+from saltern.errors import Problem, Problems
 from saltern.model import Site
-from saltern.resolve import HostPlan, resolve
+from saltern.resolve import FilePlan, HostPlan, resolve
 
 Texts = Mapping[str, str | None]
 """The text of each file by its path; None where there is no such file."""
@@ -38,10 +39,18 @@ def plans(site: Site, catalogue: Catalogue, secrets: Mapping[str, str]) -> Itera
 def texts(plan: HostPlan) -> dict[str, str]:
     """Return the text of each file of one host, without secrets."""
     return {
-        path: masking.wanted(file.as_data(), plan.secrets)
+        path: _text(plan, service.name, path, file)
         for service in plan.services.values()
         for path, file in service.files.items()
     }
+
+
+def _text(plan: HostPlan, service: str, path: str, file: FilePlan) -> str:
+    try:
+        return masking.wanted(file.as_data(), plan.secrets)
+    except Problems as found:
+        where = f"services:{service}:files:{path}"
+        raise Problems(Problem(f"{where}:{each.path}", each.value, each.accepted) for each in found.problems) from None
 
 
 def whole(files: Texts) -> str:

@@ -127,7 +127,9 @@ def tunnel_address(host: Data, management: IPv4Network | None, tunnel: IPv4Netwo
         return own
     if management is None or tunnel is None or host.get("address") is None or host["address"] not in management:
         return None
-    return tunnel.network_address + (int(host["address"]) - int(management.network_address))
+    wanted = int(tunnel.network_address) + int(host["address"]) - int(management.network_address)
+    # Where IPv4 ends the address would too; its last one is none that a host can have, and is reported.
+    return IPv4Address(min(wanted, 2**32 - 1))
 
 
 def tunnel_addresses_fit(data: Data, report: Report) -> None:
