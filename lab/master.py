@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 
+import yaml
+
 from lab import nodes, salt
-from lab.command import LabError, last_words
-from lab.layout import REPOSITORY, Lab, Node
+from lab.command import LabError, last_words, run
+from lab.layout import Lab, Node
 from lab.units import wait
 
 INSTALL = 'umask 077; mkdir -p "$(dirname "$1")"; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
@@ -22,15 +24,15 @@ def install(lab: Lab, node: Node, path: str, content: str, mode: str = "0600") -
 
 
 def ready(lab: Lab) -> None:
-    """Bring the site file, the master's modules and the secrets to the deploy node; afterwards pillars compile."""
+    """Bring the site file, the master's modules and the secrets to the deploy node; afterwards the master works."""
     install(lab, lab.deploy, salt.SITE, lab.source.read_text())
+    # A runner needs no master, but a place that the master makes when it starts.
+    nodes.call(lab, lab.deploy, "mkdir", "-p", "-m", "700", "/var/cache/salt/master/proc")
+    # The master's workers keep the modules that they have loaded.
+    verb = "restart" if sync(lab) else "start"
+    runner(lab, "saltern.secrets")
+    nodes.call(lab, lab.deploy, "systemctl", verb, "salt-master")
     wait(lambda: active(lab), 60, "the salt-master to start", pause=0.5)
-    if sync(lab):
-        # The master's workers keep the modules that they have loaded.
-        nodes.call(lab, lab.deploy, "systemctl", "restart", "salt-master")
-        wait(lambda: active(lab), 60, "the salt-master to start again", pause=0.5)
-    if (REPOSITORY / "modules/_runners/saltern.py").exists():
-        runner(lab, "saltern.secrets")
 
 
 def active(lab: Lab) -> bool:
@@ -39,12 +41,17 @@ def active(lab: Lab) -> bool:
 
 
 def runner(lab: Lab, *words: str) -> object:
-    """Run a runner on the deploy node and return its answer."""
-    said = nodes.call(lab, lab.deploy, "salt-run", "--out=json", "--log-level=error", *words, timeout=300)
+    """Run a runner on the deploy node and return its answer; what it has to say on failure is in the error."""
+    argv = nodes.enter(lab, lab.deploy, "salt-run", "--out=json", "--log-level=error", *words)
+    done = run(*argv, check=False, timeout=300)
     try:
-        return json.loads(said)
-    except json.JSONDecodeError as error:
-        raise LabError(f"salt-run {' '.join(words)}:\n{last_words(said)}") from error
+        answer: object = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        answer = None
+    if done.returncode or answer is None:
+        said = yaml.safe_dump(answer) if answer is not None else last_words(done.stdout + done.stderr)
+        raise LabError(f"salt-run {' '.join(words)}: exit code {done.returncode}\n{said}")
+    return answer
 
 
 def sync(lab: Lab) -> bool:

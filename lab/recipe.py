@@ -50,7 +50,7 @@ UNIT = """\
 [Unit]
 Description=Salt {name}
 After=network.target
-[Service]
+{condition}[Service]
 Type=notify
 NotifyAccess=all
 ExecStart=/opt/saltern/salt/bin/salt-{name}
@@ -62,6 +62,9 @@ TasksMax=infinity
 [Install]
 WantedBy=multi-user.target
 """
+
+# At the very first boot the master starts only when the site file and its own modules have been brought to it.
+SITE_THERE = "ConditionPathExists=/etc/saltern/site.yaml\n"
 
 # systemd-networkd waits for udev where /sys is writable; the machine's other devices are none of a node's business.
 TRIGGER = """\
@@ -75,9 +78,9 @@ FILES = {
     # The lab's disks are thrown away: packages need not survive a power cut.
     "etc/dpkg/dpkg.cfg.d/saltern-lab": "force-unsafe-io\n",
     "etc/apt/apt.conf.d/80saltern-lab": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n',
-    "etc/systemd/system/salt-master.service": UNIT.format(name="master", kill="mixed"),
+    "etc/systemd/system/salt-master.service": UNIT.format(name="master", kill="mixed", condition=SITE_THERE),
     # A package transaction that a job started outlives the minion's restart.
-    "etc/systemd/system/salt-minion.service": UNIT.format(name="minion", kill="process"),
+    "etc/systemd/system/salt-minion.service": UNIT.format(name="minion", kill="process", condition=""),
     "etc/systemd/journald.conf.d/saltern-lab.conf": "[Journal]\nStorage=persistent\nSystemMaxUse=200M\n",
 }
 

@@ -6,6 +6,7 @@ cgroup would collide: equal unit names inside, "Failed to spawn executor", kills
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -106,9 +107,7 @@ class Unit:
     def clear(self) -> None:
         """Kill what is left in the process's cgroups and remove them, innermost first."""
         for group in self.groups:
-            for each in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
-                _empty(each)
-            _empty(group)
+            wait(lambda group=group: _emptied(group), 60, f"{group} to be empty", pause=0.1)
         self.pidfile.unlink(missing_ok=True)
 
     def words(self) -> str:
@@ -116,20 +115,17 @@ class Unit:
         return last_words(self.log.read_text(errors="replace")) if self.log.exists() else ""
 
 
-def _empty(group: Path) -> None:
-    """Kill the processes of one cgroup and remove it."""
-    for _ in range(50):
-        try:
-            pids = (group / "cgroup.procs").read_text().split()
-            for pid in pids:
+def _emptied(group: Path) -> bool:
+    """Kill what runs in a cgroup, remove the groups that are empty, innermost first; tells whether none is left."""
+    inner = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
+    for each in (*inner, group):
+        # A group or a process may go while this looks at it; what stays is met again at the next round.
+        with contextlib.suppress(OSError):
+            for pid in (each / "cgroup.procs").read_text().split():
                 os.kill(int(pid), signal.SIGKILL)
-            group.rmdir()
-        except FileNotFoundError:
-            return
-        except (OSError, ProcessLookupError):
-            time.sleep(0.1)
-        else:
-            return
+        with contextlib.suppress(OSError):
+            each.rmdir()
+    return not group.exists()
 
 
 def wait(done: Callable[[], object], timeout: float, what: str, pause: float = 0.05) -> None:
