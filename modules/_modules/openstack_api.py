@@ -18,13 +18,18 @@ from saltern.resource_plan import PRETENDED, Unreachable
 try:
     import openstack
     import pymysql
-    from keystoneauth1.exceptions import ClientException, ConnectFailure
+    from keystoneauth1.exceptions import ClientException, ConnectFailure, EndpointNotFound
 
     HAS_SDK = True
 except ImportError:
     HAS_SDK = False
 
 CLOUD = "saltern"
+CATALOG = ("region", "service", "endpoint")
+MARKS = ("saltern", "password-marks.json")
+SOCKET = "/run/mysqld/mysqld.sock"
+HASHES = """SELECT l.user_id, p.password_hash FROM password p JOIN local_user l ON l.id = p.local_user_id
+WHERE l.user_id IN %s ORDER BY p.created_at_int, p.id"""
 
 
 def __virtual__():
@@ -70,6 +75,8 @@ def run(kind, requests, cloud=CLOUD):
             answer = _call(KINDS[kind], request.method, path, cloud, log=not request.secret, headers=headers, **body)
         made = made or resource_answers.made_id(KINDS[kind], answer)
     forget(kind)
+    if kind in CATALOG:
+        __context__.setdefault("openstack_api.stale", set()).add(cloud)
 
 
 def forget(kind=None):
@@ -130,20 +137,30 @@ def _fits(identity, user, password):
     return answer.status_code == 201
 
 
-def _connection(cloud):
+def _connection(cloud, service="identity"):
     connections = __context__.setdefault("openstack_api.connections", {})
+    stale = __context__.setdefault("openstack_api.stale", set())
+    if cloud in stale and service != "identity":
+        # The catalogue came with the token, from before the change.
+        stale.discard(cloud)
+        connections.pop(cloud, None)
     if cloud not in connections:
-        try:
-            connections[cloud] = openstack.connect(cloud=cloud)
-            connections[cloud].authorize()
-        except (ConnectFailure, openstack.exceptions.ConfigException) as error:
-            connections[cloud] = Unreachable(f"cloud {cloud!r}: {error}")
-        except (ClientException, openstack.exceptions.SDKException) as error:
-            connections[cloud] = SalternError(f"cloud {cloud!r}: {error}")
+        connections[cloud] = _connected(cloud)
     if isinstance(connections[cloud], SalternError):
         # A dry run is told so at once by every further state; a real one tries again.
         raise connections[cloud] if __opts__["test"] else connections.pop(cloud)
     return connections[cloud]
+
+
+def _connected(cloud):
+    try:
+        connection = openstack.connect(cloud=cloud)
+        connection.authorize()
+    except (ConnectFailure, openstack.exceptions.ConfigException) as error:
+        return Unreachable(f"cloud {cloud!r}: {error}")
+    except (ClientException, openstack.exceptions.SDKException) as error:
+        return SalternError(f"cloud {cloud!r}: {error}")
+    return connection
 
 
 def _listed(kind, owner, cloud):
@@ -161,16 +178,19 @@ def _listed(kind, owner, cloud):
 
 
 def _call(kind, method, path, cloud, headers=None, **arguments):
-    adapter = getattr(_connection(cloud), kind.service)
+    connection = _connection(cloud, kind.service)
     try:
+        adapter = getattr(connection, kind.service)
         answer = adapter.request(
             path, method, headers={"Accept": "application/json", **(headers or {})}, raise_exc=False,
             microversion=kind.microversion, **arguments,
         )  # fmt: skip
-    except ConnectFailure as error:
+    except (ConnectFailure, EndpointNotFound) as error:
         raise Unreachable(f"the {kind.service} service does not answer: {error}") from error
     except (ClientException, openstack.exceptions.SDKException) as error:
         raise SalternError(f"the {kind.service} service: {error}") from error
+    if answer.status_code == 503:
+        raise Unreachable(resource_answers.refusal(method, path, answer.status_code, answer.text))
     if answer.status_code >= 400:
         raise SalternError(resource_answers.refusal(method, path, answer.status_code, answer.text))
     return answer.json() if answer.text[:1] in ("{", "[") else {}
