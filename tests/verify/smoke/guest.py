@@ -1,0 +1,71 @@
+"""What the test guest says on its serial console, and the user data that makes it talk."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+READY = re.compile(r"SALTERN-GUEST ready ip=(\S+) instance-id=(\S+) userdata=(\S+) hostname=(\S+) uptime=(\S+)")
+HOST_KEY = re.compile(r"SALTERN-GUEST hostkey (ssh-ed25519 \S+)")
+GATEWAY = re.compile(r"SALTERN-GUEST gateway (\S+)")
+PING = re.compile(r"SALTERN-GUEST ping (\S+) (\d+) (ok|lost)")
+
+SCRIPT = """#!/bin/sh
+say() {{ echo "SALTERN-GUEST $*"; }}
+say gateway $(ip route show default | awk '{{ print $3; exit }}')
+round=0
+while :; do
+    round=$((round + 1))
+    for peer in {peers}; do
+        heard=lost
+        ping -c 1 -W 1 "$peer" >/dev/null 2>&1 && heard=ok
+        say ping "$peer" $round $heard
+    done
+    sleep 1
+done
+"""
+
+
+def user_data(peers: Iterable[str]) -> str:
+    """Return a script that tells the guest's gateway and then pings its peers for ever, a line for each answer."""
+    return SCRIPT.format(peers=" ".join(peers) or "127.0.0.1")
+
+
+def digest(text: str) -> str:
+    """Return what the guest reports as ``userdata`` when this text reached it unchanged."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The guest's own account of how it came up."""
+
+    address: str
+    instance: str
+    user_data: str
+    hostname: str
+    uptime: float
+
+
+def ready(console: str) -> Ready | None:
+    """Return the last "ready" line of a console, or None."""
+    found = READY.findall(console)
+    return Ready(*found[-1][:4], float(found[-1][4])) if found else None
+
+
+def told(pattern: re.Pattern[str], console: str) -> str | None:
+    """Return the last thing that a guest told by a pattern of one group, or None."""
+    found = pattern.findall(console)
+    return found[-1] if found else None
+
+
+def pings(console: str, peer: str) -> dict[int, bool]:
+    """Return round → answered, for one peer; the rounds go on counting as long as the guest lives."""
+    return {int(number): word == "ok" for address, number, word in PING.findall(console) if address == peer}
+
+
+def last(answers: dict[int, bool], count: int) -> list[bool]:
+    """Return the last answers, oldest first."""
+    return [answers[number] for number in sorted(answers)[-count:]]

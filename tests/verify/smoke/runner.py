@@ -1,0 +1,116 @@
+"""Steps that run in order, say how long each took, and are left out when what they need has failed."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+class Failed(Exception):
+    """A step's expectation was not met; the text says what was expected and what was there."""
+
+
+class Skipped(Exception):
+    """A step does not apply to this cloud; the text says why."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the walk: its name, what must have gone well before it, its function."""
+
+    name: str
+    needs: tuple[str, ...]
+    quick: bool
+    run: Callable[[Any], str | None]
+
+
+@dataclass
+class Outcome:
+    """How a step ended: ``ok``, ``failed``, ``skipped`` (does not apply), ``left out`` (what it needs has failed)."""
+
+    name: str
+    result: str
+    seconds: float
+    words: str = ""
+
+
+@dataclass
+class Walk:
+    """The steps of a walk in the order of their definition."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    def step(self, *needs: str, quick: bool = False) -> Callable[[Callable[[Any], str | None]], Callable[..., Any]]:
+        """Register a function as the next step; its name with spaces is the step's name."""
+
+        def register(function: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+            self.steps.append(Step(function.__name__.replace("_", " "), needs, quick, function))
+            return function
+
+        return register
+
+    def chosen(self, quick: bool, only: set[str]) -> list[Step]:
+        """Return the steps to run: all, the quick ones, or the named ones with everything they need."""
+        known = {each.name: each for each in self.steps}
+        if unknown := only - known.keys():
+            raise Failed(f"no such step: {', '.join(sorted(unknown))}; accepted: {', '.join(known)}")
+        wanted = set(only)
+        for each in reversed(self.steps):
+            if each.name in wanted:
+                wanted |= set(each.needs)
+        return [each for each in self.steps if (each.name in wanted if only else each.quick or not quick)]
+
+
+def until(what: str, predicate: Callable[[], Any], seconds: float, pause: float = 1.0) -> Any:
+    """Return the predicate's first true value; raise Failed, with its last word, when none comes in time."""
+    end = time.monotonic() + seconds
+    while True:
+        if value := predicate():
+            return value
+        if time.monotonic() > end:
+            raise Failed(f"{what}: not within {seconds:.0f} s")
+        time.sleep(pause)
+
+
+def outcomes(steps: list[Step], world: Any, on_failure: Callable[[str], str]) -> Iterator[Outcome]:
+    """Run the steps and yield how each ended; ``on_failure`` keeps the evidence and returns where it is."""
+    ended: dict[str, str] = {}
+    for step in steps:
+        began = time.monotonic()
+        if missing := [name for name in step.needs if ended.get(name, "ok") != "ok"]:
+            ended[step.name] = "skipped" if all(ended[name] == "skipped" for name in missing) else "left out"
+            yield Outcome(step.name, ended[step.name], 0.0, f"needs: {', '.join(missing)}")
+            continue
+        result, words = "ok", ""
+        try:
+            words = step.run(world) or ""
+        except Skipped as reason:
+            result, words = "skipped", str(reason)
+        except Exception as error:
+            result, words = "failed", described(error)
+            words = f"{words}{on_failure(step.name)}"
+        ended[step.name] = result
+        yield Outcome(step.name, result, round(time.monotonic() - began, 1), words)
+
+
+def described(error: Exception) -> str:
+    """Return an error on one line; one that no step foresaw also tells where it came from."""
+    if isinstance(error, Failed):
+        return str(error)
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if "/smoke/" in each.filename]
+    where = f" (line {frames[-1].lineno} of {frames[-1].filename.rsplit('/', 1)[-1]})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def line(outcome: Outcome) -> str:
+    """Return an outcome as one line of the report."""
+    return f"{outcome.result:<8} {outcome.seconds:>6.1f} s  {outcome.name:<24} {outcome.words}".rstrip()
+
+
+def summary(done: list[Outcome]) -> dict[str, Any]:
+    """Return all outcomes as data for JSON."""
+    bad = [each.name for each in done if each.result in ("failed", "left out")]
+    return {"good": bool(done) and not bad, "bad": bad, "steps": [asdict(each) for each in done]}
