@@ -1,0 +1,47 @@
+"""Alembic's revisions as files: which ones a database holds when its schema is current. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_ASSIGNMENT = re.compile(
+    r"""^(revision|down_revision|depends_on)\s*(?::[^=\n]+)?=\s*(\([^)]*\)|\[[^\]]*\]|None|'[^'\n]*'|"[^"\n]*")""", re.M
+)
+_STRING = re.compile(r"""'([^'\n]*)'|"([^"\n]*)\"""")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What is known of one database's schema."""
+
+    revisions: frozenset[str] | None
+    marker: bool
+    marked_heads: frozenset[str] | None
+    tables: int
+
+    def unfinished(self) -> bool:
+        """Whether the first sync began and never ended: no service can ever have used what is there."""
+        return self.marker and self.tables > 0 and not self.complete()
+
+    def complete(self) -> bool:
+        """Whether the first sync ended (at what was then the code), only its note was not taken away."""
+        return self.marker and self.revisions is not None and self.revisions == self.marked_heads
+
+
+def heads(texts: Iterable[str]) -> frozenset[str]:
+    """Return the revisions that no other one follows or depends on: what ``alembic_version`` holds at the end."""
+    revisions: set[str] = set()
+    passed: set[str] = set()
+    for text in texts:
+        found = {name: _strings(value) for name, value in _ASSIGNMENT.findall(text)}
+        if found.get("revision"):
+            revisions |= found["revision"]
+            passed |= found.get("down_revision", set()) | found.get("depends_on", set())
+    return frozenset(revisions - passed)
+
+
+def _strings(literal: str) -> set[str]:
+    """Return the strings in a literal: a string, a tuple of them, or None."""
+    return {one or two for one, two in _STRING.findall(literal)}
