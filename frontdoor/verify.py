@@ -1,8 +1,9 @@
-"""The verb `verify`: testinfra on every host, then the smoke test; from the lab's machine or on a deploy host itself."""
+"""The verb `verify`: testinfra on every host, then the smoke test; from a lab's machine or on a deploy host."""
 
 from __future__ import annotations
 
 import argparse
+import filecmp
 import os
 import shutil
 import subprocess
@@ -10,10 +11,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from saltern.errors import SalternError
+
 from lab import guest_image, layout, nodes, router, sites
 from lab.highstate import PYTHON
 from lab.layout import REPOSITORY, Lab
-from saltern.errors import SalternError
 
 TESTS = "tests/verify"
 SITE = Path("/etc/saltern/site.yaml")
@@ -80,9 +82,8 @@ def built(cache: Path) -> Path:
 def deliver(lab: Lab, image: Path) -> None:
     """Copy the guest image to the deploy node, unless it is there."""
     target = Path(f"/proc/{nodes.leader(lab, lab.deploy)}/root/{GUEST}")
-    if target.exists() and target.stat().st_size == image.stat().st_size:
-        if target.read_bytes() == image.read_bytes():
-            return
+    if target.exists() and filecmp.cmp(target, image, shallow=False):
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".part")
     shutil.copyfile(image, part)
@@ -95,9 +96,8 @@ def with_probes(lab: Lab, argv: Sequence[str]) -> int:
 
     side = outside.Prefix(["ip", "netns", "exec", router.namespace(lab, 0).removesuffix("0") + "{vlan}"])
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin and process.stdout  # noqa: S101 - told to the type checker
-        for line in process.stdout:
-            if line.startswith(outside.MARK):
+        for line in process.stdout or ():
+            if line.startswith(outside.MARK) and process.stdin:
                 process.stdin.write(f"{outside.answer(line, side)}\n")
                 process.stdin.flush()
             else:
