@@ -1,8 +1,4 @@
 #!py
-"""The chrony service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["chrony"])
+    """Return the states of chrony alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("chrony")

@@ -1,8 +1,4 @@
 #!py
-"""The client service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["client"])
+    """Return the states of client alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("client")

@@ -1,8 +1,4 @@
 #!py
-"""The firewall service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["firewall"])
+    """Return the states of firewall alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("firewall")

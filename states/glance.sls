@@ -1,8 +1,4 @@
 #!py
-"""The glance service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["glance"])
+    """Return the states of glance alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("glance")

@@ -1,8 +1,4 @@
 #!py
-"""The haproxy service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["haproxy"])
+    """Return the states of haproxy alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("haproxy")

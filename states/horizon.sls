@@ -1,8 +1,4 @@
 #!py
-"""The horizon service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["horizon"])
+    """Return the states of horizon alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("horizon")

@@ -1,8 +1,4 @@
 #!py
-"""The hosts service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["hosts"])
+    """Return the states of hosts alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("hosts")

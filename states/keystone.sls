@@ -1,8 +1,4 @@
 #!py
-"""The keystone service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["keystone"])
+    """Return the states of keystone alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("keystone")

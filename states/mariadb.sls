@@ -1,8 +1,4 @@
 #!py
-"""The mariadb service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["mariadb"])
+    """Return the states of mariadb alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("mariadb")

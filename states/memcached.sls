@@ -1,8 +1,4 @@
 #!py
-"""The memcached service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["memcached"])
+    """Return the states of memcached alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("memcached")

@@ -1,8 +1,4 @@
 #!py
-"""The migration service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["migration"])
+    """Return the states of migration alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("migration")

@@ -1,8 +1,4 @@
 #!py
-"""The neutron service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["neutron"])
+    """Return the states of neutron alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("neutron")

@@ -1,8 +1,4 @@
 #!py
-"""The nova service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["nova"])
+    """Return the states of nova alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("nova")

@@ -1,8 +1,4 @@
 #!py
-"""The ovn service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["ovn"])
+    """Return the states of ovn alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("ovn")

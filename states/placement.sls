@@ -1,8 +1,4 @@
 #!py
-"""The placement service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["placement"])
+    """Return the states of placement alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("placement")

@@ -1,8 +1,4 @@
 #!py
-"""The rabbitmq service alone, on a host that has it."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"], ["rabbitmq"])
+    """Return the states of rabbitmq alone, on a host that has it."""
+    return __salt__["saltern_host.states"]("rabbitmq")

@@ -1,8 +1,4 @@
 #!py
-"""Everything that the site file makes of this host."""
-
-from saltern import highdata
-
-
 def run():
-    return highdata.build(__pillar__["saltern"])
+    """Return everything that the site file makes of this host."""
+    return __salt__["saltern_host.states"]()
