@@ -160,7 +160,9 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("services:nova:files:/x:DEFAULT:x", [b"1"], "services:nova:files:/x:DEFAULT:x:0", "in quotes"),
     ("services:nova:files:/x:DEFAULT", {True: 1}, "services:nova:files:/x:DEFAULT:True", "in quotes"),
     ("resources:flavors", ["m1"], "", "a mapping"),
-    ("resources:a b", {}, "", "letters, digits"),
+    ("resources:flavours", {}, "", "did you mean 'flavors'"),
+    ("resources:flavors:m1", ["ram"], "", "a mapping"),
+    ("services:nova:files:/x:DEFAULT:x", "\ud800", "", "UTF-8"),
 ]
 
 
@@ -198,8 +200,14 @@ def test_no_mapping_at_all(data: Any) -> None:
 
 def test_all_problems_at_once() -> None:
     data = changed(changed(changed(full(), "release", "x"), "hosts:cmp1:address", "10.20.0.5"), "services:nvoa", {})
+    data["resources"]["flavors"]["m1.tiny"] = {"vcpu": 1}
     paths = [problem.path for problem in problems_of(data, {"nova": {"/etc/nova/nova.conf"}})]
-    assert paths == ["release", "hosts:cmp1:address", "services:nvoa"]
+    assert paths == ["release", "hosts:cmp1:address", "services:nvoa", "resources:flavors:m1.tiny:vcpu"]
+
+
+def test_resources_may_refer_to_what_the_site_makes_anyway() -> None:
+    data = changed(full(), "resources:routers", {"r": {"external_network": "public", "project": "service"}})
+    assert site.parse(changed(data, "resources:keypairs", {}), {"nova": {"/etc/nova/nova.conf"}}).resources["routers"]
 
 
 def test_a_full_site() -> None:

@@ -131,7 +131,7 @@ def listing(member: Check, *, at_least: str = "") -> Check:
 def is_mapping(value: Any, path: str, report: Report) -> bool:
     """Return whether a value is a mapping, and report it when it is not."""
     if not isinstance(value, Mapping):
-        report.add(path, value, "a mapping (key: value lines)")
+        report.add(path or "site file", value, "a mapping (key: value lines)")
     return isinstance(value, Mapping)
 
 
@@ -141,10 +141,22 @@ def plain(value: Any, path: str, report: Report) -> Any:
         return _plain_mapping(value, path, report)
     if isinstance(value, list):
         return [plain(each, join(path, index), report) for index, each in enumerate(value)]
-    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
+    if isinstance(value, str):
+        return _writable(value, path, report)
     report.add(path, value, "text, a number, true, false, null, a list or a mapping (put dates and the like in quotes)")
     return None
+
+
+def _writable(value: str, path: str, report: Report) -> str | None:
+    """Check that text can be written to a file: halves of surrogate pairs, which an escape can smuggle in, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        report.add(path, value, "text that can be written in UTF-8")
+        return None
+    return value
 
 
 def _plain_mapping(value: Mapping[Any, Any], path: str, report: Report) -> dict[str, Any]:
@@ -171,7 +183,7 @@ def matching(pattern: str, accepted: str) -> Check:
     def parse(value: Any) -> str:
         if not isinstance(value, str):
             raise Refused(accepted + _quote(value))
-        if not compiled.fullmatch(value):
+        if not (compiled.fullmatch(value) and value.isprintable()):
             raise Refused(accepted)
         return value
 
@@ -300,7 +312,7 @@ mtu: Check = integer(1280, 9216)
 time_source: Check = scalar(_time_source)
 host_name: Check = _named(_LABEL, "a host name: lower-case letters, digits and hyphens, at most 63, not all digits")
 domain_name: Check = _named(_DOMAIN, "a domain name such as cloud.example.org, in lower case")
-word: Check = matching(r"[^\x00-\x1f\x7f]+", "text on one line")
+word: Check = matching(r".+", "text on one line, of printable characters")
 identifier: Check = matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "a name of letters, digits, '_', '.' and '-'")
 device: Check = matching(r"(?!\.\.?$)[^\s/:%\x00-\x1f]{1,15}", "a network device's name of at most 15 characters")
 url: Check = matching(r"https?://[^\s/]+(/\S*)?", "a URL that begins with http:// or https://")

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from saltern import atomic, yamlfile
+from saltern.checks import join
 from saltern.errors import Problem, Problems
 
 MODE = 0o600
@@ -151,7 +152,7 @@ def _check_values(values: Mapping[Any, Any]) -> None:
     problems: list[Problem] = []
     first: dict[str, str] = {}
     for name, value in values.items():
-        where = f"secrets:{name}"
+        where = join("secrets", name)
         if not isinstance(name, str) or not isinstance(value, str):
             problems.append(Problem(where, f"{type(value).__name__}, not shown", "name: text (put the text in quotes)"))
         elif len(value) < MIN_LENGTH or not (value.isprintable() or value.startswith(PEM)):

@@ -43,6 +43,8 @@ from saltern.checks import (
 from saltern.checks import Refused as _Refused
 from saltern.errors import Problem, suggestion
 from saltern.model import ROLES, Host, Interface, Management, Provider, Site, Trunk, Tunnel
+from saltern.resource_kinds import PLURALS
+from saltern.resources import validate
 from saltern.siterules import RULES, dig, hosts, tunnel_address
 
 SCHEMA = 1
@@ -65,7 +67,12 @@ def _schema_version(value: Any) -> int:
 OVERRIDES = mapping(word, record({"files": Key(mapping(path, plain), {})}))
 """Settings per service and file, laid over the catalogue's."""
 
-_RESOURCES = mapping(identifier, mapping(word, plain))
+
+def _object(value: Any, path: str, report: Report) -> Any:
+    return None if value is None else mapping(word, plain)(value, path, report)
+
+
+_RESOURCES = mapping(one_of(*PLURALS), mapping(word, _object))
 
 _INTERFACE = record({"carries": Key(one_of(*NETWORKS), required=True), "mac": Key(mac)})
 
@@ -142,13 +149,17 @@ def load(path: str | Path, names: Names | None = None) -> Site:
 
 
 def parse(data: Any, names: Names | None = None) -> Site:
-    """Return the site that plain data describes, or raise Problems; with ``names``, overrides are held against them."""
+    """Return the site that plain data describes, or raise Problems.
+
+    With ``names``, overrides and resources are held against the catalogue too.
+    """
     report = Report()
     checked = SITE(data, "", report)
     for rule in RULES:
         rule(checked, report)
     if names is not None:
         report.problems.extend(_unknown_overrides(_overrides(checked), names))
+        report.problems.extend(_resource_problems(checked, names))
     report.finish()
     return _site(checked)
 
@@ -175,6 +186,13 @@ def _unknown_overrides(overrides: Iterator[tuple[str, Mapping[str, Any]]], names
             for file in dig(override, "files") or {}:
                 if file not in names[service]:
                     yield Problem(join(f"{join(where, service)}:files", file), file, suggestion(file, names[service]))
+
+
+def _resource_problems(data: Mapping[str, Any], names: Names) -> list[Problem]:
+    """Return the mistakes in ``resources``; services' users and provider networks are there without being listed."""
+    networks = set(dig(data, "networks", "provider") or ())
+    known = {"user": names, "project": ["service"], "network": networks, "subnet": networks}
+    return validate(data.get("resources") or {}, known)
 
 
 def _text(value: object) -> str | None:
