@@ -1,0 +1,128 @@
+"""What the cloud does and refuses to do, seen from its hosts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import doors
+import expected
+import openstack
+import pytest
+
+MODEL = expected.model()
+LEADER = MODEL.having("controller")[0].id
+COMPUTES = [host.id for host in MODEL.having("compute")]
+testinfra_hosts = [f"salt://{LEADER}"]
+Met = dict[str, dict[str, str]]
+
+
+def meetings(met: Met, door: str, among: set[str] | None = None) -> dict[str, str]:
+    """Return what the hosts, the door's own aside, met at a door."""
+    return {host: said[door] for host, said in met.items() if host != LEADER and (among is None or host in among)}
+
+
+def sources(port: int) -> set[str]:
+    """Return the hosts that the leading controller's firewall lets in to a port."""
+    found: set[str] = set()
+    for host, _, number, opening in expected.openings():
+        if host == LEADER and number == port:
+            by_address = {each.address: each.id for each in MODEL.hosts.values()}
+            given = opening["sources"]
+            found |= {by_address[each] for each in given if each in by_address} if given else set(MODEL.hosts)
+    return found
+
+
+@pytest.mark.parametrize("port", sorted(doors.apis()))
+def test_api_speaks_tls_only(met: Met, port: int) -> None:
+    clear = {host: said for host, said in meetings(met, f"clear {port}").items() if said.startswith("HTTP/")}
+    assert not clear, f"port {port} ({doors.apis()[port]}) answers in clear text: {clear}"
+    inside = meetings(met, f"tls {port}", sources(port))
+    bad = {host: said for host, said in inside.items() if said != "verified"}
+    assert not bad, f"port {port} ({doors.apis()[port]}): no verified TLS: {bad}"
+
+
+@pytest.mark.parametrize("port", sorted(doors.apis()))
+def test_api_is_closed_to_others(met: Met, port: int) -> None:
+    others = set(MODEL.hosts) - sources(port)
+    let_in = {
+        host: said for host, said in meetings(met, f"tls {port}", others).items() if not said.startswith("closed")
+    }
+    assert not let_in, f"port {port} ({doors.apis()[port]}) is open to {let_in}"
+
+
+@pytest.mark.parametrize("door", ["memcached", "mariadb", "amqp in clear", "northbound"])
+def test_inner_service_is_closed(met: Met, door: str) -> None:
+    let_in = {host: said for host, said in meetings(met, door).items() if not said.startswith("closed")}
+    assert not let_in, f"{door} is open to {let_in}"
+
+
+def test_southbound_wants_a_certificate(met: Met) -> None:
+    for host, said in meetings(met, "southbound without certificate", set(COMPUTES)).items():
+        assert said.startswith("refused"), f"{host}: OVN southbound without a certificate: {said}"
+    for host, said in meetings(met, "southbound as chassis", set(COMPUTES)).items():
+        assert said == "verified", f"{host}: OVN southbound with the chassis certificate: {said}"
+
+
+@pytest.mark.skipif(MODEL.live_migration != "tls" or len(COMPUTES) < 2, reason="one compute host, or no libvirt TLS")
+@pytest.mark.parametrize("host", COMPUTES)
+def test_libvirt_takes_its_own_authority_only(met: Met, host: str) -> None:
+    for other in set(COMPUTES) - {host}:
+        said = met[other][f"libvirt of {host}"]
+        assert said == "verified", f"{other}: libvirt of {host} with libvirt's certificate: {said}"
+        said = met[other][f"libvirt of {host} as API"]
+        assert said.startswith("refused"), f"{other}: libvirt of {host} with an API certificate: {said}"
+        said = met[other][f"libvirt of {host} in clear"]
+        assert said.startswith("closed"), f"{other}: libvirt of {host} in clear text: {said}"
+
+
+def test_database_refuses_clear_text(host: Any) -> None:
+    address = MODEL.hosts[LEADER].address
+    said = host.run(f"mariadb --skip-ssl --protocol=tcp --host={address} --user=nobody --execute='select 1'")
+    assert said.rc != 0, "MariaDB let a stranger in"
+    assert "insecure transport" in said.stderr, f"MariaDB without TLS: {said.stderr.strip()}"
+
+
+def test_chassis_are_the_compute_hosts(host: Any) -> None:
+    said = host.run("ovn-sbctl --format=json --columns=name,hostname,other_config list Chassis")
+    assert said.rc == 0, said.stderr
+    rows = json.loads(said.stdout)["data"]
+    assert sorted(row[0] for row in rows) == sorted(COMPUTES)
+    plain = [row[0] for row in rows if "enable-chassis-as-gw" not in dict(row[2][1]).get("ovn-cms-options", "")]
+    assert not plain, f"no gateway chassis: {', '.join(plain)}"
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Any:
+    """The cloud seen by its operator."""
+    return openstack.connect(cloud="saltern")
+
+
+def test_compute_services_are_up(cloud: Any) -> None:
+    services = list(cloud.compute.services())
+    down = [f"{each.binary} on {each.host}" for each in services if each.state != "up" or each.status != "enabled"]
+    assert not down, f"not up and enabled: {', '.join(down)}"
+    assert sorted(each.host for each in services if each.binary == "nova-compute") == sorted(COMPUTES)
+
+
+def test_network_agents_are_alive(cloud: Any) -> None:
+    agents = list(cloud.network.agents())
+    dead = [f"{each.agent_type} on {each.host}" for each in agents if not each.is_alive]
+    assert not dead, f"not alive: {', '.join(dead)}"
+    for kind in ("OVN Controller Gateway agent", "OVN Metadata agent"):
+        assert sorted(each.host for each in agents if each.agent_type == kind) == sorted(COMPUTES), kind
+
+
+def test_every_endpoint_is_https(cloud: Any) -> None:
+    clear = [each.url for each in cloud.identity.endpoints() if not each.url.startswith("https://")]
+    assert not clear, f"endpoints in clear text: {', '.join(clear)}"
+
+
+@pytest.mark.parametrize("name", sorted(MODEL.providers))
+def test_provider_network_is_there(cloud: Any, name: str) -> None:
+    provider, network = MODEL.providers[name], cloud.network.find_network(name)
+    assert network, f"no network {name}"
+    seen = (network.provider_network_type, network.provider_physical_network, network.provider_segmentation_id)
+    assert seen == ("vlan", MODEL.trunk.physical_network, provider.vlan)
+    subnets = [cloud.network.get_subnet(each) for each in network.subnet_ids]
+    assert [(each.cidr, each.gateway_ip) for each in subnets] == [(provider.cidr, provider.gateway)]
