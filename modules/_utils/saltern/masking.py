@@ -21,10 +21,10 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][\w.-]*)(\s*[=:]\s*|\s+)(?=\S)")
 def wanted(entry: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
     """Return a file's text as the plan has it, without its secrets."""
     shown = render.render(entry["kind"], entry["settings"], frozenset(entry["secret"]), redact=True)
-    return _redacted(shown, secrets)
+    return redacted(shown, secrets)
 
 
-def _redacted(text: str, secrets: Mapping[str, str]) -> str:
+def redacted(text: str, secrets: Mapping[str, str]) -> str:
     """Return the text without any secret, and without any line of those that have several."""
     lines = {
         f"{name}:{number}": line for name, value in secrets.items() for number, line in enumerate(value.splitlines())
@@ -41,11 +41,11 @@ def applied(text: str, entry: Mapping[str, Any], secrets: Mapping[str, str]) -> 
     if "" in secret:
         return f"{OTHER}\n"
     if not secret:
-        return _redacted(text, secrets)
+        return redacted(text, secrets)
     if kind in (*SECTIONED, *_KEYED):
-        return _redacted(_by_option(text, full, secret), secrets)
+        return redacted(_by_option(text, full, secret), secrets)
     if kind in ("json", "yaml"):
-        return _redacted(_reparsed(text, entry), secrets)
+        return redacted(_reparsed(text, entry), secrets)
     return _known_lines(text, wanted(entry, secrets))
 
 

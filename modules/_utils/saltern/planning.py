@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from difflib import unified_diff
+from functools import lru_cache
 
-from saltern import masking
+from saltern import masking, render
 from saltern.catalogue import Catalogue
 from saltern.derive import PLACEHOLDER
 from saltern.errors import Problem, Problems
@@ -14,6 +15,9 @@ from saltern.resolve import FilePlan, HostPlan, resolve
 
 Texts = Mapping[str, str | None]
 """The text of each file by its path; None where there is no such file."""
+
+
+_BETWEEN = "\n\0\n"
 
 
 class Placeholders(dict[str, str]):
@@ -38,19 +42,35 @@ def plans(site: Site, catalogue: Catalogue, secrets: Mapping[str, str]) -> Itera
 
 def texts(plan: HostPlan) -> dict[str, str]:
     """Return the text of each file of one host, without secrets."""
-    return {
-        path: _text(plan, service.name, path, file)
+    found = {
+        path: _text(service.name, path, file)
         for service in plan.services.values()
         for path, file in service.files.items()
     }
+    # In one go: looking for every form of every secret costs more than most files do.
+    shown = masking.redacted(_BETWEEN.join(found.values()), plan.secrets).split(_BETWEEN)
+    return dict(zip(found, shown, strict=True)) if found else {}
 
 
-def _text(plan: HostPlan, service: str, path: str, file: FilePlan) -> str:
+def _text(service: str, path: str, file: FilePlan) -> str:
     try:
-        return masking.wanted(file.as_data(), plan.secrets)
+        return _rendered(file)
     except Problems as found:
         where = f"services:{service}:files:{path}"
         raise Problems(Problem(f"{where}:{each.path}", each.value, each.accepted) for each in found.problems) from None
+
+
+def _rendered(file: FilePlan) -> str:
+    secret = frozenset(file.secret)
+    if isinstance(file.settings, list) and all(isinstance(line, str) for line in file.settings):
+        return _rendered_list(file.kind, tuple(file.settings), secret)
+    return render.render(file.kind, file.settings, secret, redact=True)
+
+
+@lru_cache(maxsize=64)
+def _rendered_list(kind: str, lines: tuple[str, ...], secret: Set[str]) -> str:
+    """Return the text of a file that many hosts have alike; it has a line for each host of the site."""
+    return render.render(kind, list(lines), secret, redact=True)
 
 
 def whole(files: Texts) -> str:
