@@ -7,11 +7,10 @@ import json
 import os
 import sys
 
-from lab import down, nodes, preflight, sites, status, up
+from frontdoor import verify
+from lab import down, nodes, sites, status, up
 from lab.command import LabError
 from lab.layout import Lab
-
-from frontdoor import verify
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, (text, _) in ACTIONS.items():
         verb = verbs.add_parser(name, help=text, description=text)
-        verb.add_argument("--site", default="lab", metavar="FILE|NAME", help="a site file, or a name under pillar/sites")
+        verb.add_argument(
+            "--site", default="lab", metavar="FILE|NAME", help="a site file, or a name under pillar/sites"
+        )
         verb.set_defaults(action=name)
         if name == "up":
-            verb.add_argument("--to", choices=("boot", "highstate", "verify"), default="verify", help="stop after a stage")
+            verb.add_argument(
+                "--to", choices=("boot", "highstate", "verify"), default="verify", help="stop after a stage"
+            )
         elif name == "status":
             verb.add_argument("--json", action="store_true", help="as JSON")
         elif name == "shell":
@@ -69,7 +72,7 @@ def _shell(lab: Lab, arguments: argparse.Namespace) -> int:
     words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     argv = nodes.enter(lab, node, *(words or ["bash", "-l"]))
     sys.stdout.flush()
-    os.execvp(argv[0], argv)  # noqa: S606 - the shell takes this process's place
+    os.execvp(argv[0], argv)
 
 
 def _down(lab: Lab, arguments: argparse.Namespace) -> int:

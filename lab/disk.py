@@ -1,11 +1,11 @@
-"""What is written on a node's disk before it boots for the first time: who it is, its network, where packages come from."""
+"""What is on a node's disk before its first boot: who it is, its network, where packages come from."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
 
-from lab import recipe, salt
+from lab import recipe, saltconf
 from lab.layout import PROXY_PORT, Lab, Node
 from lab.mirror import Entry
 
@@ -43,7 +43,7 @@ def files(lab: Lab, node: Node, entries: Iterable[Entry]) -> dict[str, str]:
         **{path: f"-> {target}" for path, target in recipe.LINKS.items()},
         **network(lab, node),
         **{f"etc/systemd/system/{unit}": "-> /dev/null" for unit in masked},
-        **salt.files(lab, node),
+        **saltconf.files(lab, node),
     }
 
 

@@ -13,7 +13,7 @@ from lab.units import CGROUP
 
 
 def down(lab: Lab, purge: bool) -> None:
-    """Stop everything; with ``purge`` the nodes' disks and keys go too. The shared cache of images and packages stays."""
+    """Stop everything; with ``purge`` disks and keys go too. The cache of images and packages stays."""
     with ThreadPoolExecutor(len(lab.nodes)) as pool:
         list(pool.map(lambda node: nodes.stop(lab, node, graceful=not purge), lab.nodes))
     outside.down(lab)
@@ -28,7 +28,9 @@ def down(lab: Lab, purge: bool) -> None:
 
 def leftovers(lab: Lab) -> list[str]:
     """Return everything of the lab that is still on this machine: processes, mounts, namespaces, cgroups."""
-    found = [f"mount: {line.split()[1]}" for line in Path("/proc/mounts").read_text().splitlines() if str(lab.state) in line]
+    found = [
+        f"mount: {line.split()[1]}" for line in Path("/proc/mounts").read_text().splitlines() if str(lab.state) in line
+    ]
     names = (lab.fabric, lab.gateway)
     found += [f"namespace: {path}" for name in names if (path := fabric.NAMESPACES / name).exists()]
     found += [f"namespace: {path}" for path in fabric.NAMESPACES.glob(f"{lab.fabric}-r*")]

@@ -6,6 +6,7 @@ namespace; its outgoing connections are made elsewhere, so nothing is ever forwa
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from lab.command import run
@@ -64,7 +65,7 @@ def plug(lab: Lab, device: str, network: str) -> None:
 def connect(lab: Lab, node: Node) -> None:
     """Plug in all cables of a node, waiting until the container has made them."""
     for network, cable in node.cables.items():
-        wait(lambda cable=cable: has(lab.fabric, cable), 20, f"{node.id}'s {network} interface")
+        wait(partial(has, lab.fabric, cable), 20, f"{node.id}'s {network} interface")
         plug(lab, cable, network)
 
 

@@ -21,7 +21,7 @@ DRIVER = f"{nodes.REPOSITORY}/lab/drive.py"
 
 def events(lab: Lab, order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what the driver on the deploy node reports; raises when it ends before its time."""
-    argv = nodes.enter(lab, lab.deploy, PYTHON, DRIVER, json.dumps(order))
+    argv = nodes.enter(lab, lab.deploy, PYTHON, "-P", DRIVER, json.dumps(order))
     ended, other = False, []
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as process:
         assert process.stdout  # noqa: S101 - it is a pipe

@@ -49,7 +49,16 @@ def ensure(entries: tuple[mirror.Entry, ...]) -> Path:
     if done.returncode:
         raise LabError(f"the base image could not be made; the end of {log}:\n{last_words(log.read_text())}")
     part.rename(target)
+    forget(target)
     return target
+
+
+def forget(current: Path) -> None:
+    """Remove the images that neither a node stands on nor the recipe makes any more."""
+    used = {current, *(link.resolve() for link in layout.STATE.glob("*/nodes/*/base"))}
+    for each in layout.CACHE.glob("base-*"):
+        if each not in used and each.suffix == "":
+            shutil.rmtree(each)
 
 
 def pip_settings(listing: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -86,9 +95,10 @@ def build(root: Path, entries: tuple[mirror.Entry, ...]) -> None:
     base = entries[0]
     debs = layout.CACHE / "debootstrap"
     debs.mkdir(exist_ok=True)
+    options = ["debootstrap", "--variant=minbase", f"--keyring={mirror.KEYRING}", f"--cache-dir={debs}"]
+    options.append(f"--include={','.join(recipe.PACKAGES)}")
     subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--keyring={mirror.KEYRING}", f"--cache-dir={debs}"]
-        + [f"--include={','.join(recipe.PACKAGES)}", base.suite, str(root), base.url],
+        [*options, base.suite, str(root), base.url],
         check=True,
     )
     sources(root, [each.line().replace(each.plain, each.url) for each in entries])
@@ -167,8 +177,8 @@ def build_wheels(root: Path, wheels: Path) -> None:
     bind(cache, copy, "/var/cache/pip")
     bind(wheels, copy, "/mnt")
     environment = {**settings, "PIP_CACHE_DIR": "/var/cache/pip"}
-    inside(copy, "python3", "-m", "venv", "/tmp/venv")
-    inside(copy, "/tmp/venv/bin/pip", "wheel", "--quiet", "--wheel-dir=/mnt", *recipe.LIBRARIES, env=environment)
+    inside(copy, "python3", "-m", "venv", "/opt/venv")
+    inside(copy, "/opt/venv/bin/pip", "wheel", "--quiet", "--wheel-dir=/mnt", *recipe.LIBRARIES, env=environment)
     run("umount", "--recursive", copy)
     shutil.rmtree(scratch)
 

@@ -7,7 +7,7 @@ import subprocess
 
 import yaml
 
-from lab import nodes, salt
+from lab import nodes, saltconf
 from lab.command import LabError, last_words, run
 from lab.layout import Lab, Node
 from lab.units import wait
@@ -25,7 +25,7 @@ def install(lab: Lab, node: Node, path: str, content: str, mode: str = "0600") -
 
 def ready(lab: Lab) -> None:
     """Bring the site file, the master's modules and the secrets to the deploy node; afterwards the master works."""
-    install(lab, lab.deploy, salt.SITE, lab.source.read_text())
+    install(lab, lab.deploy, saltconf.SITE, lab.source.read_text())
     # A runner needs no master, but a place that the master makes when it starts.
     nodes.call(lab, lab.deploy, "mkdir", "-p", "-m", "700", "/var/cache/salt/master/proc")
     # The master's workers keep the modules that they have loaded.

@@ -72,7 +72,9 @@ def discover(suite: str = "trixie", override: str | None = None) -> tuple[Entry,
     if override:
         return (Entry(override.rstrip("/"), suite), *(each for each in found if each.suite.endswith("-security")))
     if not any(each.suite == suite for each in found):
-        raise LabError("apt's sources: no entry whose Origin is Debian: add one, or set `mirrors: {debian: URL}` in the site")
+        raise LabError(
+            "apt's sources: no entry whose Origin is Debian: add one, or set `mirrors: {debian: URL}` in the site"
+        )
     return found
 
 

@@ -154,6 +154,12 @@ def booted(lab: Lab, node: Node) -> None:
         raise LabError(f"{error}\n{unit(lab, node).words()}") from error
 
 
+def bring_up(lab: Lab, node: Node) -> None:
+    """Boot a node; afterwards its systemd has come up."""
+    start(lab, node)
+    booted(lab, node)
+
+
 def stop(lab: Lab, node: Node, graceful: bool) -> None:
     """Stop a node, in good order or at once; nothing of it runs afterwards."""
     pid = leader(lab, node)

@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 Event = Mapping[str, Any]
+WAITED = "One or more requisite failed"
+"""How Salt's comment begins on a state that did not run because another one failed."""
 
 
 @dataclass
@@ -106,10 +108,12 @@ class Board:
         return sum(row.done for row in self.rows.values()), sum(row.total for row in self.rows.values())
 
     def failures(self) -> list[str]:
-        """Return one text for each failure: host, state, comment."""
+        """Return one text for each failure: host, state, comment; what only waited for a failed state is counted."""
         texts = []
         for row in self.rows.values():
-            texts += [f"{row.host}: {each['id']}: {each['comment']}" for each in row.failed]
+            waited = [each for each in row.failed if str(each["comment"]).startswith(WAITED)]
+            texts += [f"{row.host}: {each['id']}: {each['comment']}" for each in row.failed if each not in waited]
+            texts += [f"{row.host}: {len(waited)} more states did not run, for they need these"] if waited else []
             texts += [f"{row.host}: {message}" for message in row.messages]
             if not row.end:
                 texts.append(f"{row.host}: the run did not end; it worked on: {row.current}")
@@ -117,7 +121,10 @@ class Board:
 
     def record(self) -> dict[str, Any]:
         """Return the run as data: each host's end, seconds and states with their durations."""
-        hosts = {row.host: {"end": row.end, "seconds": round(row.seconds, 1), "states": row.states} for row in self.rows.values()}
+        hosts = {
+            row.host: {"end": row.end, "seconds": round(row.seconds, 1), "states": row.states}
+            for row in self.rows.values()
+        }
         return {"seconds": round(self.elapsed, 1), "good": self.good, "hosts": hosts}
 
 

@@ -126,14 +126,18 @@ class Download:
         except FileNotFoundError:
             return self.target.open("rb")
 
+    def _beyond(self, position: int) -> bool:
+        """Wait for more than that many bytes; tells whether the download is over."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.written > position or self.over)
+            return self.over
+
     def blocks(self) -> Iterator[bytes]:
         """Return what arrives, from the first byte to the last; it ends early when the download does."""
         with self._open() as stream:
             position = 0
             while True:
-                with self.changed:
-                    self.changed.wait_for(lambda at=position: self.written > at or self.over)
-                    finished = self.over
+                finished = self._beyond(position)
                 while block := stream.read(CHUNK):
                     position += len(block)
                     yield block

@@ -26,6 +26,9 @@ PACKAGES = (
     "netbase",
     "less",
     "gpgv",
+    # The master decrypts secrets with these.
+    "gpg",
+    "gpg-agent",
 )
 
 # Salt and what its modules import, in one environment on every host.
@@ -99,8 +102,9 @@ MASKED = (
     "fstrim.timer",
 )
 
+NETWORKD = "systemd-networkd.service"
 LINKS = {
     **{f"etc/systemd/system/{unit}": "/dev/null" for unit in MASKED},
     **{f"usr/local/bin/{command}": f"/opt/saltern/salt/bin/{command}" for command in COMMANDS},
-    "etc/systemd/system/multi-user.target.wants/systemd-networkd.service": "/usr/lib/systemd/system/systemd-networkd.service",
+    f"etc/systemd/system/multi-user.target.wants/{NETWORKD}": f"/usr/lib/systemd/system/{NETWORKD}",
 }

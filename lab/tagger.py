@@ -76,4 +76,4 @@ def main(trunk: str, trunk_name: str, router: str, router_name: str, vlan: int) 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], int(sys.argv[5]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lab.command import LabError, last_words, run
@@ -107,7 +108,7 @@ class Unit:
     def clear(self) -> None:
         """Kill what is left in the process's cgroups and remove them, innermost first."""
         for group in self.groups:
-            wait(lambda group=group: _emptied(group), 60, f"{group} to be empty", pause=0.1)
+            wait(partial(_emptied, group), 60, f"{group} to be empty", pause=0.1)
         self.pidfile.unlink(missing_ok=True)
 
     def words(self) -> str:

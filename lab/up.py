@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import disk, fabric, highstate, image, master, mirror, nodes, outside, preflight, router, salt
+from lab import disk, fabric, highstate, image, master, mirror, nodes, outside, preflight, router, saltconf
 from lab.command import LabError
 from lab.layout import Lab
 from lab.units import wait
@@ -51,9 +51,9 @@ def boot(lab: Lab, say: Callable[[str], None]) -> None:
     master.ready(lab)
     everyone = {node.id for node in lab.nodes}
     try:
-        wait(lambda: salt.answering(lab) == everyone, 180, "the minions", pause=1)
+        wait(lambda: saltconf.answering(lab) == everyone, 180, "the minions", pause=1)
     except LabError as error:
-        silent = ", ".join(sorted(everyone - salt.answering(lab)))
+        silent = ", ".join(sorted(everyone - saltconf.answering(lab)))
         raise LabError(f"{error}: no answer from {silent}") from error
 
 
@@ -63,7 +63,7 @@ def start(lab: Lab, base: Path, entries: tuple[mirror.Entry, ...]) -> None:
         if not nodes.prepared(lab, node):
             nodes.prepare(lab, node, base, disk.files(lab, node, entries))
     with ThreadPoolExecutor(len(lab.nodes)) as pool:
-        list(pool.map(lambda node: (nodes.start(lab, node), nodes.booted(lab, node)), lab.nodes))
+        list(pool.map(lambda node: nodes.bring_up(lab, node), lab.nodes))
 
 
 def converge(lab: Lab, say: Callable[[str], None]) -> None:

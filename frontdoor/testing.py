@@ -1,0 +1,152 @@
+"""The verb `test`: what CI runs. `--quick` needs neither root nor nodes."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import down, sites
+from lab.command import LabError
+from lab.layout import REPOSITORY, Lab
+
+PURE = "modules/_utils/saltern"
+SOURCES = ("frontdoor", "lab", "modules", "states", "tests")
+QUICK = ("tests/unit", "tests/render")
+NODES = ("tests/integration",)
+OURS = "made-by-test"
+"""A file in a lab's state that says that the tests built it, and so may take it down."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many checks passed, failed and were skipped."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        """Return both counts as one."""
+        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        """Return the closing line; skipped tests are named only when there are some."""
+        return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--quick", action="store_true", help="lint, unit and render tests: no root, no nodes")
+    parser.add_argument("--all", action="store_true", help="the slow tests too")
+    parser.add_argument("--use-lab", action="store_true", help="test the lab that is up, and leave it up")
+    parser.add_argument("--site", default="lab", metavar="FILE|NAME", help="the lab's site")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="only these tests, without lint")
+
+
+def linters() -> dict[str, Sequence[str]]:
+    """Return the name and the command of each linter."""
+    data = [each for each in ("pillar", "states", ".yamllint") if (REPOSITORY / each).exists()]
+    return {
+        "ruff check": (sys.executable, "-m", "ruff", "check", "."),
+        "ruff format": (sys.executable, "-m", "ruff", "format", "--check", "."),
+        "mypy": (sys.executable, "-m", "mypy", PURE),
+        "yamllint": (sys.executable, "-m", "yamllint", "--strict", *data),
+    }
+
+
+def check(name: str, argv: Sequence[str]) -> Count:
+    """Run one command as one check; it is shown only when it fails."""
+    began = time.monotonic()
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    good = done.returncode == 0
+    sys.stdout.write(f"{name:<14} {'passed' if good else 'FAILED'}  {time.monotonic() - began:.1f} s\n")
+    if not good:
+        sys.stdout.write(done.stdout + done.stderr)
+    sys.stdout.flush()
+    return Count(passed=int(good), failed=int(not good))
+
+
+def counted(report: str) -> Count:
+    """Return the counts of a JUnit report."""
+    total = Count()
+    # The report is our own pytest's.
+    for suite in ElementTree.fromstring(report).iter("testsuite"):  # noqa: S314
+        tests, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        total += Count(tests - failed - skipped, failed, skipped)
+    return total
+
+
+def pytest(paths: Iterable[str], slow: bool) -> Count:
+    """Run tests; a run that breaks off counts as one failure."""
+    there = [path for path in paths if (REPOSITORY / path.split("::")[0]).exists()]
+    if not there:
+        return Count()
+    with tempfile.TemporaryDirectory() as directory:
+        report = Path(directory) / "report.xml"
+        options = [f"--junit-xml={report}", *([] if slow else ["-m", "not slow"])]
+        code = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *there], cwd=REPOSITORY, check=False
+        ).returncode
+        count = counted(report.read_text()) if report.exists() else Count()
+    broken = code not in (0, 5) and not count.failed
+    return count + Count(failed=int(broken))
+
+
+@contextmanager
+def running(lab: Lab, keep: bool) -> Iterator[Count]:
+    """Have the lab up for the tests, and gone afterwards, whatever happens; yields how bringing it up went."""
+    if keep:
+        yield Count()
+        return
+    mark = lab.state / OURS
+    if lab.state.exists() and not mark.exists():
+        raise LabError(
+            f"the lab {lab.name} is yours: `./saltern lab down --purge --site {lab.name}` removes it,"
+            " `./saltern test --use-lab` tests it as it is"
+        )
+    try:
+        down.down(lab, purge=True)
+        lab.state.mkdir(parents=True, mode=0o700)
+        mark.touch()
+        code = subprocess.run([sys.executable, "-m", "frontdoor", "lab", "up", "--site", str(lab.source)], check=False)
+        yield Count(passed=int(code.returncode == 0), failed=int(code.returncode != 0))
+    finally:
+        down.down(lab, purge=True)
+
+
+def quick(arguments: argparse.Namespace) -> Count:
+    """Run what needs no nodes: the linters side by side with nothing, then the tests."""
+    total = Count()
+    for name, argv in linters().items():
+        total += check(name, argv)
+    return total + pytest(QUICK, slow=arguments.all)
+
+
+def with_nodes(arguments: argparse.Namespace, paths: Sequence[str]) -> Count:
+    """Run the tests that need a lab; without a working one none of them is tried."""
+    with running(sites.load(arguments.site), arguments.use_lab) as brought_up:
+        return brought_up if brought_up.failed else brought_up + pytest(paths, slow=arguments.all)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the tests that were asked for; the last line sums up."""
+    if arguments.paths:
+        total = pytest(arguments.paths, slow=True)
+    else:
+        total = quick(arguments)
+        if not arguments.quick:
+            total += with_nodes(arguments, NODES)
+    sys.stdout.write(f"{total}\n")
+    return int(total.failed > 0 or total.passed == 0)
+
+
+VERBS = {"test": ("run the tests: lint, units, and a real lab", add_arguments, run)}
