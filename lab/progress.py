@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 Event = Mapping[str, Any]
 WAITED = "One or more requisite failed"
@@ -196,9 +197,10 @@ def table(board: Board) -> Table:
         result.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
     colours = {"done": "green", "failed": "red", "refused": "red", "lost": "red"}
     for row in board.rows.values():
-        failed = f" [red]{len(row.failed)} failed[/]" if row.failed else ""
-        text = f"[{colours.get(row.end, 'default')}]{row.current}[/]"
-        result.add_row(row.host, f"{row.done}/{row.total}{failed}", text)
+        count = Text(f"{row.done}/{row.total}")
+        if row.failed:
+            count.append(f" {len(row.failed)} failed", style="red")
+        result.add_row(row.host, count, Text(row.current, style=colours.get(row.end, "")))
     return result
 
 

@@ -1,0 +1,78 @@
+"""The front door: its environment's requirements, its table of verbs, its closing line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from frontdoor import __main__ as main
+from frontdoor import requirements, testing
+from frontdoor.testing import Count
+
+PYPROJECT = (Path(__file__).parents[3] / "pyproject.toml").read_text()
+
+
+def test_every_requirement_is_pinned_exactly() -> None:
+    lines = requirements.requirements(PYPROJECT, "test")
+    assert len(lines) > 20
+    assert [line for line in lines if line.count("==") != 1 or "*" in line] == []
+
+
+def test_the_tests_group_holds_what_runs_too() -> None:
+    run = requirements.requirements(PYPROJECT, "run")
+    assert set(run) < set(requirements.requirements(PYPROJECT, "test"))
+    assert not any(line.startswith("pytest") for line in run)
+
+
+@pytest.mark.parametrize("verb", ["lab", "test", "verify", "validate", "plan", "explain", "init"])
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main.main([verb, "--help"])
+    assert stop.value.code == 0
+    assert verb in capsys.readouterr().out
+
+
+def test_an_unknown_site_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["lab", "status", "--site", "nowhere"]) == 2
+    error = capsys.readouterr().err
+    assert "'nowhere'" in error
+    assert "Traceback" not in error
+
+
+def test_counts_of_a_report_are_summed() -> None:
+    report = '<testsuites><testsuite tests="9" failures="2" errors="1" skipped="1"/></testsuites>'
+    assert testing.counted(report) == Count(passed=5, failed=3, skipped=1)
+
+
+def test_the_closing_line() -> None:
+    assert str(Count(3, 1) + Count(2, 0)) == "5 passed, 1 failed"
+    assert str(Count(1, 0, 2)) == "1 passed, 0 failed, 2 skipped"
+
+
+def test_a_failing_check_counts_and_shows_its_words(capfd: pytest.CaptureFixture[str]) -> None:
+    assert testing.check("bad", [sys.executable, "-c", "print('why'); raise SystemExit(1)"]) == Count(failed=1)
+    assert "why" in capfd.readouterr().out
+
+
+def test_a_test_run_with_failures_has_a_bad_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text("def test_a(): pass\ndef test_b(): assert False\n")
+    argv = [sys.executable, "-m", "frontdoor", "test", str(tmp_path / "test_x.py")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=_path())
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
+
+
+def test_a_test_file_that_does_not_load_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text("import nothing_of_that_name\n")
+    argv = [sys.executable, "-m", "frontdoor", "test", str(tmp_path / "test_x.py")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=_path())
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
+
+
+def _path() -> dict[str, str]:
+    root = Path(__file__).parents[3]
+    return {"PYTHONPATH": f"{root}:{root}/modules/_utils", "PATH": "/usr/bin:/bin"}

@@ -1,0 +1,50 @@
+"""What a machine must have: all that is missing at once, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import preflight, sites
+from lab.preflight import GIB, Facts
+
+GOOD = Facts(root=True, apt=True, namespaces=True, overlay=True, tun=True, memory=16 * GIB, disk=40 * GIB)
+
+
+def test_a_good_machine_lacks_nothing() -> None:
+    assert preflight.missing(GOOD, 8 * GIB) == []
+
+
+@pytest.mark.parametrize("lacking", ["root", "apt", "namespaces", "overlay", "tun"])
+def test_each_lack_is_one_sentence(lacking: str) -> None:
+    assert len(preflight.missing(replace(GOOD, **{lacking: False}), 8 * GIB)) == 1
+
+
+def test_everything_is_said_at_once_with_figures() -> None:
+    bad = Facts(False, False, False, False, False, memory=GIB, disk=3 * GIB)
+    sentences = preflight.missing(bad, 8 * GIB)
+    assert len(sentences) == 7
+    assert "memory: 1.0 GiB available, 8.0 GiB needed" in sentences
+    assert sentences[-1].startswith("disk: 3.0 GiB free")
+    assert sentences[-1].endswith("12 GiB needed")
+
+
+def test_the_need_for_memory_follows_the_roles() -> None:
+    lab, one = (preflight.needed_memory(sites.load(name)) for name in ("lab", "allinone"))
+    assert one < lab < 9 * GIB
+
+
+def test_available_memory_is_read_in_bytes() -> None:
+    assert preflight.available("MemTotal: 10 kB\nMemAvailable:    2048 kB\n") == 2048 * 1024
+
+
+def test_packages_of_missing_programs_are_named_once() -> None:
+    programs = {"ip": "iproute2", "ss": "iproute2", "debootstrap": "debootstrap", "sh": "dash"}
+    assert list(preflight.packages(lambda name: name == "sh", programs)) == ["debootstrap", "iproute2"]
+
+
+def test_the_trial_of_an_overlay_leaves_nothing_behind(tmp_path: Path) -> None:
+    preflight.overlay(tmp_path / "not" / "there")
+    assert list(tmp_path.iterdir()) == []
