@@ -185,7 +185,7 @@ def _call(kind, method, path, cloud, headers=None, **arguments):
             path, method, headers={"Accept": "application/json", **(headers or {})}, raise_exc=False,
             microversion=kind.microversion, **arguments,
         )  # fmt: skip
-    except (ConnectFailure, EndpointNotFound) as error:
+    except (ConnectFailure, EndpointNotFound, openstack.exceptions.ConfigException) as error:
         raise Unreachable(f"the {kind.service} service does not answer: {error}") from error
     except (ClientException, openstack.exceptions.SDKException) as error:
         raise SalternError(f"the {kind.service} service: {error}") from error

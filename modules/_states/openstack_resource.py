@@ -22,13 +22,14 @@ was seen to fit a password is known by its mark (``saltern.password_marks``) and
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from saltern import hostplan, outcome, resource_plan, resource_requests
 from saltern.errors import Problems, SalternError
 from saltern.resource_kinds import KINDS
-from saltern.resource_plan import Unreachable
+from saltern.resource_plan import Unreachable, Unresolved
 from saltern.resources import check
 
 CLOUD = "saltern"
@@ -90,7 +91,7 @@ def _present(name, kind, properties, cloud):
         if raw is None
         else resource_requests.change(wanted, raw, found, password)
     )
-    __salt__["openstack_api.run"](kind, make, cloud=cloud)
+    _run(wanted, make, cloud)
     _verify(name, kind, properties, cloud)
     return outcome.success(name, f"{kind} {name} was {verb}{note}", changes)
 
@@ -121,9 +122,10 @@ def absent(name, kind, properties=None, cloud=CLOUD):
         return outcome.success(name, f"there is no {kind} {name}")
     changes = {kind: {"old": name, "new": None}}
     if __opts__["test"]:
-        _objects(cloud, kind, wanted.values.get(KINDS[kind].per)).remove(raw)
+        listed = _objects(cloud, kind, wanted.values.get(KINDS[kind].per))
+        listed[:] = [each for each in listed if each is not raw]
         return outcome.planned(name, f"{kind} {name} would be removed", changes)
-    __salt__["openstack_api.run"](kind, resource_requests.removal(wanted, raw), cloud=cloud)
+    _run(wanted, resource_requests.removal(wanted, raw), cloud)
     __salt__["openstack_api.forget"]()
     if _found(wanted, cloud) is not None:
         return outcome.failure(name, f"{kind} {name} is still there after its removal", changes)
@@ -192,19 +194,21 @@ def _passwords_of_run(cloud):
     for low in __lowstate__ or ():
         properties = low.get("properties") or {}
         if low["state"] == "openstack_resource" and low.get("kind") == "user" and "password" in properties:
-            wanted = resource_plan.resolve(KINDS["user"], low["name"], _domain(properties), partial(_objects, cloud))
-            raw = _found(wanted, cloud)
-            if raw is not None:
-                result[raw["id"]] = _secret(properties)
+            with suppress(Unresolved):  # told by that user's own state
+                user = {"name": low["name"], "domain": properties.get("domain", "Default")}
+                result[resource_plan.reference("user", user, partial(_objects, cloud))] = _secret(properties)
     return result
-
-
-def _domain(properties):
-    return {each: properties[each] for each in ("domain",) if each in properties}
 
 
 def _secret(properties):
     return hostplan.secret(__pillar__, properties["password"]["secret"])
+
+
+def _run(wanted, requests, cloud):
+    try:
+        __salt__["openstack_api.run"](wanted.kind.name, requests, cloud=cloud)
+    except SalternError as error:
+        raise SalternError(f"{wanted.kind.name} {wanted.name!r}: {error}") from error
 
 
 def _verify(name, kind, properties, cloud):

@@ -94,8 +94,8 @@ def match(kind: Kind, name: str, values: Mapping[str, Any], objects: Iterable[Ob
     ]
     if len(found) > 1:
         ids = ", ".join(sorted(str(raw.get(kind.ident, "?")) for raw in found))
-        hint = " or ".join(kind.identity) or "the name"
-        raise Unresolved(f"{kind.name} {name!r}: {len(found)} have this name ({ids}); tell them apart by {hint}")
+        hint = " or ".join(f"{{name: {name}, {each}: …}}" for each in kind.identity) or "{id: …}"
+        raise Unresolved(f"{kind.name} {name!r}: {len(found)} have this name ({ids}); tell them apart: {hint}")
     return found[0] if found else None
 
 
