@@ -131,7 +131,8 @@ def plan(have: Switch, want: Switch) -> list[Step]:
     if restart := sorted({each.what.partition(":")[2] for each in steps} & set(AT_START)):
         steps += _keys("external_ids", have.external_ids, {RESTART_DUE: ",".join(restart)})
     if want.managers is not None and want.managers != have.managers:
-        steps.append(Step("managers", have.managers, want.managers, (("set-manager", *want.managers),)))
+        command = ("set-manager", *want.managers) if want.managers else ("del-manager",)
+        steps.append(Step("managers", have.managers, want.managers, (command,)))
     for bridge in want.bridges.values():
         steps += _bridge(have, bridge)
     return steps
