@@ -103,6 +103,12 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "names": _own_names,
     "node_name": lambda ctx: f"rabbit@{ctx.host.id}",
     "novnc_url": lambda ctx: f"https://{ctx.site.api_name}:6080/vnc_lite.html",
+    "ovn_northbound_listeners": lambda ctx: [{"target": "pssl:6641:127.0.0.1"}],
+    # Chassis are bound to their own rows (RBAC); Neutron writes everywhere, from this host only.
+    "ovn_southbound_listeners": lambda ctx: [
+        {"target": f"pssl:6642:{ctx.host.address}", "role": "ovn-controller"},
+        {"target": "pssl:6643:127.0.0.1"},
+    ],
     "ovn_northbound": lambda ctx: "ssl:127.0.0.1:6641",
     "ovn_southbound_local": lambda ctx: "ssl:127.0.0.1:6643",
     "ovn_southbound": lambda ctx: f"ssl:{ctx.controller.address}:6642",
