@@ -25,14 +25,19 @@ def find_site(name: str | None) -> Path:
     if not name:
         return OWN_SITE
     named = REPOSITORY / "pillar/sites" / f"{name}.yaml"
-    return named if "/" not in name and named.is_file() else Path(name)
+    return named if "/" not in name and there(named) else Path(name)
+
+
+def there(path: Path) -> bool:
+    """Return whether a file exists; where one may not even look, it does not (``Path.exists`` would raise)."""
+    return os.path.exists(path)
 
 
 def inputs(args: Namespace) -> verbs.Inputs:
     """Return the files that a command line means; secrets.yaml beside the site file counts when it is there."""
     path = find_site(args.site)
     beside = path.with_name("secrets.yaml")
-    secrets = Path(args.secrets) if args.secrets else beside if beside.exists() else None
+    secrets = Path(args.secrets) if args.secrets else beside if there(beside) else None
     return verbs.Inputs(path, REPOSITORY / "pillar/services", secrets)
 
 
@@ -135,7 +140,7 @@ def init(args: Namespace) -> int:
     secrets = Path(args.secrets) if args.secrets else path.with_name("secrets.yaml")
 
     def act() -> str:
-        said = [f"{path}: kept as it is" if path.exists() else write_site(path, args)]
+        said = [f"{path}: kept as it is" if there(path) else write_site(path, args)]
         added = verbs.complete_secrets(verbs.Inputs(path, REPOSITORY / "pillar/services", secrets))
         said.append(f"{secrets}: {len(added)} secrets added (mode 0600)")
         return "\n".join([*said, f"next: ./saltern validate {path}\n"])

@@ -138,6 +138,12 @@ def test_init_writes_nothing_that_is_wrong(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", [["validate"], ["init", "--site"], ["plan", "--site"]])
+def test_paths_that_cannot_even_be_looked_at(capsys: pytest.CaptureFixture[str], verb: list[str]) -> None:
+    assert run(*verb, f"/{'x' * 300}/site.yaml") == 1
+    assert "File name too long" in capsys.readouterr().err
+
+
 def test_init_where_nothing_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("init", "--site", str(tmp_path / "none" / "s.yaml")) == 1
     assert "a file that can be written" in capsys.readouterr().err

@@ -82,7 +82,8 @@ def complete(path: str | Path, names: Iterable[str], forms: Forms | None = None)
     """Add the secrets that a file lacks and return their names; comments and PGP messages stay as they are."""
     target = Path(path)
     with _locked(target.parent):
-        text, existing = (yamlfile.read_text(target), read(target, decrypt=False)) if target.exists() else (HEADER, {})
+        known = os.path.exists(target)
+        text, existing = (yamlfile.read_text(target), read(target, decrypt=False)) if known else (HEADER, {})
         complete = generate(existing, names, forms)
         new = {name: value for name, value in complete.items() if name not in existing}
         if new:
