@@ -215,7 +215,7 @@ def _leaf_extensions(authority: Authority, public: Any, allowed: Subject) -> lis
     identifier = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        # QEMU 10.0 refuses a critical key usage without key encipherment, although EC keys have no use for it.
+        # Older releases of QEMU and libvirt demand key encipherment; Debian 13's do not.
         (_key_usage(digital_signature=True, key_encipherment=True), True),
         (x509.ExtendedKeyUsage([USAGES[usage] for usage in allowed.usage]), False),
         (x509.SubjectAlternativeName([_general_name(name) for name in allowed.names]), False),
