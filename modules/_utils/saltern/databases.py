@@ -33,7 +33,7 @@ class User:
 class Facts:
     """What the server holds."""
 
-    databases: Mapping[str, str]
+    databases: frozenset[str]
     tables: Mapping[str, int]
     users: Mapping[str, Mapping[str, Any]]
     grants: Mapping[str, Mapping[str, bool]]
@@ -105,14 +105,11 @@ def _database_steps(name: str, facts: Facts) -> list[Step]:
     """Return what one database needs."""
     if name not in facts.databases:
         return [Step(name, "created", create(name))]
-    steps = []
-    if facts.databases[name] != COLLATION:
-        statement = f"ALTER DATABASE `{name}` CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}"
-        steps.append(Step(name, f"collation {COLLATION}", ((statement, ()),)))
+    # its character set is left alone: nova's own migrations change that of their databases
     if not facts.tables.get(name):
         # killed between the creation and its note: an empty database was never in use either
-        steps.append(Step(name, "noted as new", mark(name)))
-    return steps
+        return [Step(name, "noted as new", mark(name))]
+    return []
 
 
 def _user_steps(user: User, facts: Facts) -> list[Step]:
@@ -165,7 +162,7 @@ def facts(rows: Mapping[str, Iterable[tuple[Any, ...]]]) -> Facts:
     for user, database, full in rows["grants"]:
         grants.setdefault(str(user), {})[str(database)] = bool(full)
     return Facts(
-        databases={str(name): str(collation) for name, collation in rows["databases"]},
+        databases=frozenset(str(row[0]) for row in rows["databases"]),
         tables={str(name): int(count) for name, count in rows["tables"]},
         users={str(name): json.loads(private) for name, private in rows["users"]},
         grants=grants,
@@ -175,7 +172,7 @@ def facts(rows: Mapping[str, Iterable[tuple[Any, ...]]]) -> Facts:
 #: Rights of a database that GRANT ALL does not give.
 _NOT_IN_ALL = "Grant_priv"
 QUERIES = {
-    "databases": "SELECT schema_name, default_collation_name FROM information_schema.schemata",
+    "databases": "SELECT schema_name FROM information_schema.schemata",
     "tables": "SELECT table_schema, COUNT(*) FROM information_schema.tables GROUP BY table_schema",
     "users": "SELECT User, Priv FROM mysql.global_priv WHERE Host = '%'",
 }

@@ -57,7 +57,8 @@ def _forms(secrets: Mapping[str, object]) -> set[str]:
     """Return all the ways in which a secret may stand in a text."""
     values = {str(value) for value in secrets.values()}
     quoted = {quote(value, safe=safe) for value in values for safe in ("", "/")}
-    escaped = {value.replace("$", "$$") for value in values}
+    # "$$" as oslo.config has it, "%%" as alembic quotes a URL once more
+    escaped = {value.replace(char, char * 2) for value in values | quoted for char in "$%"}
     return (values | quoted | escaped) - {""}
 
 
