@@ -63,6 +63,8 @@ class Kind:
     ident: str = "id"
     identity: tuple[str, ...] = ()
     """Fields that say, beside the name, which object is meant."""
+    one_of: tuple[tuple[str, ...], ...] = ()
+    """Groups of properties of which exactly one is given."""
     update: str = "PATCH"
     """HTTP method of a change; empty: the API has none."""
     microversion: str | None = None
@@ -179,7 +181,8 @@ _TABLE = (
         "default_project": Field(api="default_project_id", refers="project"),
     }),
     Kind("role_assignment", "role_assignments", "identity", "/role_assignments", named="", ident="", update="",
-         identity=("role", "user", "group", "project", "domain", "system"), fields={
+         identity=("role", "user", "group", "project", "domain", "system"),
+         one_of=(("user", "group"), ("project", "domain", "system")), fields={
         "role": Field(api="role.id", refers="role", required=True),
         "user": Field(api="user.id", refers="user"), "group": Field(api="group.id", refers="group"),
         "project": Field(api="scope.project.id", refers="project"),

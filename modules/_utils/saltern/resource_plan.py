@@ -181,8 +181,8 @@ def candidates(wanted: Wanted, objects: Objects) -> Sequence[Object]:
     """Return the objects among which the wanted one is, if it is there."""
     kind, values = wanted.kind, wanted.values
     if kind.name == "role_assignment" and values.get("system"):
-        who = next((each for each in ("user", "group") if values.get(each)), "user")
-        roles = objects(f"system_{who}_role", values.get(who))
+        who = "user" if values.get("user") else "group"
+        roles = objects(f"system_{who}_role", values[who])
         scope = {"system": {"all": True}}
         return [{"role": role, who: {"id": values[who]}, "scope": scope} for role in roles]
     return objects(kind.name, values.get(kind.per))

@@ -109,8 +109,6 @@ def _body(wanted: Wanted, fields: Iterable[str]) -> dict[str, Any]:
         field_ = wanted.kind.fields[each]
         value = wanted.plain[each]
         value = field_.body(value) if field_.body and value is not None else value
-        if each == wanted.kind.per and wanted.kind.singleton:
-            continue
         if field_.api == "*":
             body.update({key: item for key, item in value.items() if item is not None})
             continue

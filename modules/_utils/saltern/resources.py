@@ -115,6 +115,9 @@ def check(kind: Kind, name: str, properties: Mapping[str, Any], path: str = "") 
             problems += _check_value(kind.fields[each], value, f"{path}:{each}")
         elif each != "absent":
             problems.append(Problem(f"{path}:{each}", each, suggestion(each, kind.fields)))
+    for group in kind.one_of:
+        if sum(bool(properties.get(each)) for each in group) != 1:
+            problems.append(Problem(path, sorted(set(group) & set(properties)), f"exactly one of: {', '.join(group)}"))
     missing = [each for each, field in kind.fields.items() if field.required and properties.get(each) is None]
     return problems + [Problem(f"{path}:{each}", None, "required") for each in ([] if absent else missing)]
 
