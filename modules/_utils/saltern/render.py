@@ -62,13 +62,12 @@ def _forms(secrets: Mapping[str, object]) -> set[str]:
     return (values | quoted | escaped) - {""}
 
 
-def _redacted(data: Any, secret: Set[str], path: tuple[str, ...]) -> Any:
-    """Return a copy of the data in which the values at the secret paths read ``<secret>``; nulls stay."""
-    if path and ".".join(path) in secret:
-        return None if data is None else SECRET
-    if isinstance(data, dict):
-        return {key: _redacted(value, secret, (*path, str(key))) for key, value in data.items()}
-    return data
+def _redacted(data: Any, secret: Set[str], path: tuple[str, ...], hidden: bool = False) -> Any:
+    """Return a copy of the data in which all at and below the secret paths reads ``<secret>``; nulls stay."""
+    hidden = hidden or ".".join(path) in secret
+    if isinstance(data, dict) and not (hidden and set(data) == {"multi"}):
+        return {key: _redacted(value, secret, (*path, str(key)), hidden) for key, value in data.items()}
+    return SECRET if hidden and data is not None else data
 
 
 class _Writer:
