@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from openstack.exceptions import SDKException
 from saltern import site
 from saltern.errors import SalternError
 
@@ -62,7 +63,7 @@ def main() -> int:
         return 0
     try:
         return walk(arguments)
-    except (runner.Failed, clouds.SDKException, SalternError, OSError) as error:
+    except (runner.Failed, SDKException, SalternError, OSError) as error:
         print(f"smoke test: {error}", file=sys.stderr)
         return 2
 

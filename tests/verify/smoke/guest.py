@@ -52,7 +52,10 @@ class Ready:
 def ready(console: str) -> Ready | None:
     """Return the last "ready" line of a console, or None."""
     found = READY.findall(console)
-    return Ready(*found[-1][:4], float(found[-1][4])) if found else None
+    if not found:
+        return None
+    address, instance, data, hostname, uptime = found[-1]
+    return Ready(address, instance, data, hostname, float(uptime))
 
 
 def told(pattern: re.Pattern[str], console: str) -> str | None:
