@@ -23,7 +23,11 @@ def report(event, **values):
 
 
 def outline(client, hosts):
-    """Report, for each host, the identifiers of the states to come, in their order."""
+    """Report, for each host, the identifiers of the states to come, in their order.
+
+    A fresh minion cannot show them before it has the modules; the highstate itself brings these along.
+    """
+    client.cmd(hosts, "saltutil.sync_all", tgt_type="list", timeout=120)
     for answer in client.cmd_iter(hosts, "state.show_lowstate", tgt_type="list", timeout=120):
         for host, value in answer.items():
             low = value.get("ret")
@@ -112,6 +116,7 @@ def main(order):
             if event:
                 watch.handle(event)
             else:
+                report("tick")
                 watch.ask()
     report("end")
 

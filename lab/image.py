@@ -170,6 +170,8 @@ def build_wheels(root: Path, wheels: Path) -> None:
     bind(Path("/dev"), copy)
     apt(copy, "install", *recipe.COMPILER)
     settings = pip_settings(run(sys.executable, "-m", "pip", "config", "list", check=False).stdout, os.environ)
+    if HOST_CA.exists():
+        settings.setdefault("PIP_CERT", str(HOST_CA))
     for each in sorted(mentioned(settings)):
         bind(each, copy)
     cache = layout.CACHE / "pip"
@@ -193,4 +195,8 @@ def finish(root: Path) -> None:
 
 if __name__ == "__main__":
     request = json.loads(sys.argv[1])
-    build(Path(request["root"]), tuple(mirror.Entry(*each) for each in request["entries"]))
+    try:
+        build(Path(request["root"]), tuple(mirror.Entry(*each) for each in request["entries"]))
+    except (subprocess.CalledProcessError, LabError) as error:
+        # What the program said stands above this line in the log.
+        sys.exit(str(error))

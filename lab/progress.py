@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 Event = Mapping[str, Any]
+SILENCE = 20.0
+"""Seconds after which a host that reports nothing gets a plain line all the same."""
 WAITED = "One or more requisite failed"
 """How Salt's comment begins on a state that did not run because another one failed."""
 
@@ -155,16 +157,26 @@ class Lines:
         """End."""
 
     def update(self, row: Row | None, event: Event) -> None:
-        """Show what an event changed, unless the host had its line a moment ago."""
-        if row is None:
-            return
+        """Show what an event changed, unless the host had its line a moment ago; long silence is broken."""
         now = self.board.elapsed
+        if row is None:
+            self._silent(now)
+            return
         failed = event.get("event") == "progress" and event.get("result") is False
         if row.end or failed or now - self.shown.get(row.host, -self.every) >= self.every:
             self.shown[row.host] = now
             suffix = f"  FAILED {event['id']}: {event['comment']}" if failed else ""
-            self.stream.write(line(self.board, row) + suffix + "\n")
-            self.stream.flush()
+            self._write(row, suffix)
+
+    def _silent(self, now: float) -> None:
+        for row in self.board.rows.values():
+            if not row.end and now - self.shown.get(row.host, 0) >= SILENCE:
+                self.shown[row.host] = now
+                self._write(row)
+
+    def _write(self, row: Row, suffix: str = "") -> None:
+        self.stream.write(line(self.board, row) + suffix + "\n")
+        self.stream.flush()
 
 
 class Screen:
