@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -119,18 +120,17 @@ def boot(cloud: Cloud, name: str, network: Any, peers: Iterable[str] = (), host:
     """Start a server, on a host of choice only by the operator; return its user data."""
     data = guest.user_data(peers)
     by = cloud.placer if host else cloud.user
-    where = {"availability_zone": f"nova:{host}"} if host else {}
-    nics = [{"port": port.id}] if port else [{"uuid": network.id}]
-    cloud.servers[name] = by.create_server(
-        f"{PREFIX}-{name}",
-        image=cloud.made["image"].id,
-        flavor=cloud.made["flavor"].id,
-        nics=nics,
+    given: dict[str, Any] = {"availability_zone": f"nova:{host}"} if host else {}
+    if not port:
+        given["security_groups"] = [{"name": PREFIX}]
+    cloud.servers[name] = by.compute.create_server(
+        name=f"{PREFIX}-{name}",
+        image_id=cloud.made["image"].id,
+        flavor_id=cloud.made["flavor"].id,
+        networks=[{"port": port.id}] if port else [{"uuid": network.id}],
         key_name=PREFIX,
-        userdata=data,
-        security_groups=None if port else [PREFIX],
-        wait=False,
-        **where,
+        user_data=base64.b64encode(data.encode()).decode(),
+        **given,
     )
     return data
 

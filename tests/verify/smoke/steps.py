@@ -299,7 +299,7 @@ def arrived(cloud: Cloud, name: str, target: str) -> None:
         server = cloud.server(name)
         if server.status == "ERROR":
             raise Failed(f"{name}: ERROR: {(server.fault or {}).get('message')}")
-        migrations = list(cloud.admin.compute.migrations(instance_uuid=server.id))
+        migrations = list(cloud.admin.compute.migrations(server_id=server.id))
         newest = max(migrations, key=lambda each: each.id, default=None)
         if newest is not None and newest.status in ("error", "failed", "cancelled"):
             raise Failed(f"{name}: migration to {target}: {newest.status}")
