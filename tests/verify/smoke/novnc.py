@@ -10,9 +10,8 @@ import socket
 import ssl
 from urllib.parse import parse_qs, urlsplit
 
-import requests
-
 from smoke.runner import Failed
+from smoke.web import Browser
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -22,9 +21,9 @@ def banner(url: str, ca_file: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "https":
         raise Failed(f"console URL is {parts.scheme}, expected https")
-    page = requests.get(url, verify=ca_file, timeout=30)
-    if page.status_code != 200 or "noVNC" not in page.text:
-        raise Failed(f"{parts.path}: status {page.status_code}, expected noVNC's page")
+    page = Browser(ca_file).get(url)
+    if page.status != 200 or "noVNC" not in page.text:
+        raise Failed(f"{parts.path}: status {page.status}, expected noVNC's page")
     path = parse_qs(parts.query).get("path", [""])[0]
     with tls(str(parts.hostname), parts.port or 443, ca_file) as channel:
         stream = upgraded(channel, parts.netloc, "/" + path.lstrip("/"))

@@ -8,6 +8,7 @@ from typing import Any
 from smoke import cloud as clouds
 from smoke import guest, novnc
 from smoke.cloud import PREFIX, Cloud
+from smoke.dashboard import log_in
 from smoke.runner import Failed, Skipped, Walk, until
 
 walk = Walk()
@@ -267,8 +268,6 @@ def screen(cloud: Cloud) -> str:
 @walk.step("clean start")
 def dashboard(cloud: Cloud) -> str:
     """The user logs in to the dashboard and lands in the project."""
-    from smoke.dashboard import log_in
-
     return log_in(f"https://{cloud.options.site.api_name}/", PREFIX, cloud.password, cloud.ca_file)
 
 
