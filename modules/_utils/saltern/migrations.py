@@ -22,12 +22,12 @@ class Schema:
     tables: int
 
     def unfinished(self) -> bool:
-        """Whether the first sync began and never ended: no service can ever have used what is there."""
-        return self.marker and self.tables > 0 and not self.complete()
+        """Whether a first sync of ours began and never ended: no service can ever have used what is there."""
+        return self.marker and self.tables > 0 and self.marked_heads is not None and not self.in_use()
 
-    def complete(self) -> bool:
-        """Whether the first sync ended (at what was then the code), only its note was not taken away."""
-        return self.marker and self.revisions is not None and self.revisions == self.marked_heads
+    def in_use(self) -> bool:
+        """Whether only the note is left: the first sync did end (at the code of then), or was not ours."""
+        return self.marker and self.tables > 0 and self.marked_heads in (None, self.revisions)
 
 
 def heads(texts: Iterable[str]) -> frozenset[str]:

@@ -54,7 +54,7 @@ class Sync:
                 server.query(f"DROP DATABASE `{name}`")
                 server.apply([Step(name, "created", create(name))])
                 renewed.append(name)
-            elif schema.complete():
+            elif schema.in_use():
                 server.query(f"DROP TABLE `{name}`.`{MARKER}`")
                 continue
             if schema.marker:

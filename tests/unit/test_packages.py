@@ -1,0 +1,134 @@
+"""Debian packages: states, leftovers, remedies, locks, the guard against starting services."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from saltern import debian
+from saltern.errors import SalternError
+from saltern.packages import Package, changes, last_lines, parse_query, remedy, todo
+
+QUERY = (
+    "nova-api\tii \t1\nnew\tun \t\nkept\thi \t2\nremoved\trc \t3\nhalf\tiU \t4\nbad\tiHR\t5\nlib\tii \t6\nlib\tiF \t6\n"
+)
+
+
+def test_states():
+    known = parse_query(QUERY)
+    assert [name for name, package in known.items() if package.installed] == ["nova-api", "kept"]
+    assert [name for name, package in known.items() if package.broken] == ["half", "bad", "lib"]
+
+
+def test_what_is_to_be_done():
+    work = todo(["nova-api", "kept", "removed", "half", "unknown", "removed"], parse_query(QUERY))
+    assert work.missing == ("removed", "half", "unknown")
+    assert work.broken == ("half", "bad", "lib")
+    assert work
+    assert not todo(["a"], {"a": Package("a", "ii", "1")})
+
+
+def test_changes_are_told_as_salt_does():
+    before = {"a": Package("a", "ii", "1"), "b": Package("b", "rc", "1")}
+    after = {"a": Package("a", "ii", "1"), "b": Package("b", "ii", "2"), "c": Package("c", "iU", "3")}
+    assert changes(before, after) == {"b": {"old": "", "new": "2"}}
+
+
+@pytest.mark.parametrize(
+    ("output", "cure"),
+    [
+        ("E: Unable to locate package nova-api", "update"),
+        ("E: Failed to fetch http://x/y.deb  404  Not Found [IP: 10.0.0.1 80]", "update"),
+        ("E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.", "repair"),
+        ("E: Sub-process /usr/bin/dpkg returned an error code (1)", "repair"),
+        ("E: You don't have enough free space in /var/cache/apt/archives/.", ""),
+    ],
+)
+def test_remedies(output, cure):
+    assert remedy(output) == cure
+
+
+def test_the_end_of_an_output_and_its_errors():
+    output = "E: first\n" + "noise\n\n" * 20 + "last\n"
+    assert last_lines(output, 3) == "E: first\nnoise\nnoise\nlast"
+
+
+def test_a_dry_run_tells_what_would_be_done():
+    work = todo(["a"], {"b": Package("b", "iU", "1")})
+    assert debian.plan_changes(work, False) == {
+        "b": {"old": "half installed", "new": "repaired"},
+        "a": {"old": "", "new": "installed"},
+    }
+    nothing = todo([], {})
+    assert list(debian.plan_changes(nothing, True)) == ["(interrupted transaction)"]
+    assert debian.plan_changes(nothing, False) == {}
+
+
+@pytest.fixture
+def apt(tmp_path):
+    for directory in ("usr/sbin", "var/lib/dpkg/updates", "var/lib/apt/lists/partial"):
+        (tmp_path / directory).mkdir(parents=True)
+    return debian.Apt(tmp_path, lock_timeout=0.2)
+
+
+def policy(apt):
+    return apt.root / "usr/sbin/policy-rc.d"
+
+
+def test_nothing_starts_during_a_transaction_and_all_is_as_before_afterwards(apt):
+    with apt._nothing_starts():
+        assert subprocess.run([policy(apt), "nova-api", "start"]).returncode == 101
+        assert apt.leftovers()
+    assert not policy(apt).exists()
+    assert not apt.leftovers()
+
+
+def test_a_policy_of_the_operator_comes_back_even_after_a_kill(apt):
+    policy(apt).write_text("#!/bin/sh\nexit 0\n")
+    guard = apt._nothing_starts()
+    guard.__enter__()  # the process is killed here: nothing is put back
+    assert apt.leftovers()
+    with apt._nothing_starts():
+        assert "101" in policy(apt).read_text()
+    assert policy(apt).read_text() == "#!/bin/sh\nexit 0\n"
+    assert os.listdir(policy(apt).parent) == ["policy-rc.d"]
+
+
+def test_updates_that_dpkg_did_not_finish_are_seen(apt):
+    assert not apt.leftovers()
+    (apt.root / "var/lib/dpkg/updates/0001").write_text("")
+    assert apt.leftovers()
+
+
+def test_a_lock_is_waited_for_and_the_wait_is_bounded(apt):
+    apt.wait_for_lock()
+    lock = apt.root / "var/lib/dpkg/lock-frontend"
+    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    try:
+        with pytest.raises(SalternError, match="still locked"):
+            apt.wait_for_lock()
+    finally:
+        holder.kill()
+        holder.communicate()
+    apt.wait_for_lock()
+    with lock.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_lists_are_old_when_there_are_none_or_after_a_day(apt):
+    assert apt._lists_are_old()
+    lists = apt.root / "var/lib/apt/lists"
+    (lists / "x_Packages").write_text("")
+    assert not apt._lists_are_old()
+    for path in (lists, lists / "partial"):
+        os.utime(path, (time.time() - 90000,) * 2)
+    assert apt._lists_are_old()
+
+
+def test_a_tool_that_is_not_there_is_named(apt):
+    with pytest.raises(SalternError, match="no-such-tool"):
+        apt._run(["no-such-tool"], 1)

@@ -1,0 +1,223 @@
+"""Probes and waits, against real listeners on this machine."""
+
+import http.server
+import json
+import socket
+import ssl
+import subprocess
+import threading
+from contextlib import contextmanager
+
+import pytest
+from saltern.errors import SalternError
+from saltern.probes import describe, probe
+from saltern.waiting import ask_all, wait_until_ready
+
+SECRETS = {"pw": "hunter2"}
+
+
+class Keystone(http.server.BaseHTTPRequestHandler):
+    """Answers as keystone does for one user; what it was asked is kept."""
+
+    paths = ()
+
+    def do_GET(self):
+        self._answer(300 if self.path.startswith("/v3") else 404, {})
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Keystone.paths = (*Keystone.paths, self.path)
+        user = asked["auth"]["identity"]["password"]["user"]
+        good = (user["name"], user["password"]) == ("nova", "hunter2")
+        catalog = [{"type": "placement", "endpoints": [{}]}, {"type": "network", "endpoints": []}]
+        self._answer(201 if good else 401, {"token": {"catalog": catalog}})
+
+    def _answer(self, status, data):
+        body = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def serving(context=None):
+    """A server on a free port; yields the port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keystone)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    """A CA and a certificate for the name ``api``; another CA."""
+    home = tmp_path_factory.mktemp("pki")
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    usage = ["-addext", "keyUsage=critical,keyCertSign"]
+    for ca in ("ca", "other"):
+        command = [*new, *usage, "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.crt"]
+        subprocess.run(command, cwd=home, check=True, capture_output=True)
+    name = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api", "-addext", "basicConstraints=CA:FALSE"]
+    sign = ["-CA", "ca.crt", "-CAkey", "ca.key", "-keyout", "api.key", "-out", "api.crt"]
+    subprocess.run([*new, *name, *sign], cwd=home, check=True, capture_output=True)
+    return home
+
+
+@pytest.fixture(scope="module")
+def https(pki):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki / "api.crt", pki / "api.key")
+    with serving(context) as port:
+        yield port
+
+
+def free_port():
+    with socket.socket() as probe_socket:
+        probe_socket.bind(("127.0.0.1", 0))
+        return probe_socket.getsockname()[1]
+
+
+def test_http():
+    with serving() as port:
+        url = f"http://127.0.0.1:{port}"
+        assert probe({"kind": "http", "url": f"{url}/v3?x=1"}, {}) is None
+        assert probe({"kind": "http", "url": f"{url}/v3", "status": 300, "headers": {"X": "y"}}, {}) is None
+        assert probe({"kind": "http", "url": url}, {}) == "HTTP status 404, not one of [200, 204, 300, 401]"
+        assert probe({"kind": "http", "url": url, "status": [200, 404]}, {}) is None
+
+
+def test_https_is_verified(https, pki):
+    url = f"https://127.0.0.1:{https}/v3"
+    good = {"kind": "http", "url": url, "ca_file": str(pki / "ca.crt"), "server_name": "api"}
+    assert probe(good, {}) is None
+    assert "CERTIFICATE_VERIFY_FAILED" in probe({**good, "ca_file": str(pki / "other.crt")}, {})
+    assert "mismatch" in probe({**good, "server_name": "else"}, {})
+    assert "not valid for '127.0.0.1'" in probe({**good, "server_name": None}, {})
+
+
+def test_tls(https, pki):
+    spec = {"kind": "tls", "host": "127.0.0.1", "port": https, "ca_file": str(pki / "ca.crt"), "server_name": "api"}
+    assert probe(spec, {}) is None
+    certificate = {"cert_file": str(pki / "api.crt"), "key_file": str(pki / "api.key")}
+    assert probe({**spec, **certificate}, {}) is None
+    assert "FileNotFoundError" in probe({**spec, "ca_file": "/nonexistent"}, {})
+    with serving() as port:
+        assert "SSL" in probe({**spec, "port": port}, {}, timeout=1)
+
+
+def test_tcp():
+    with serving() as port:
+        assert probe({"kind": "tcp", "host": "127.0.0.1", "port": str(port)}, {}) is None
+    assert "ConnectionRefusedError" in probe({"kind": "tcp", "host": "127.0.0.1", "port": free_port()}, {})
+
+
+def test_socket(tmp_path):
+    path = str(tmp_path / "s")
+    assert "FileNotFoundError" in probe({"kind": "socket", "path": path}, {})
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        assert probe({"kind": "socket", "path": path}, {}) is None
+
+
+def test_catalog():
+    with serving() as port:
+        spec = {"kind": "catalog", "url": f"http://127.0.0.1:{port}/v3/", "user": "nova", "secret": "pw"}
+        assert probe({**spec, "services": ["placement"]}, SECRETS) is None
+        found = probe({**spec, "services": ["placement", "network", "image"]}, SECRETS)
+        assert found == "not in the catalogue yet: image, network"
+        assert probe({**spec, "user": "glance"}, SECRETS) == "login of glance answered with HTTP status 401"
+        assert set(Keystone.paths) == {"/v3/auth/tokens"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kind": "amqp", "ca_file": "/x", "vhost": "nova"},
+        {"kind": "amqp"},
+        {"kind": "mariadb", "ca_file": None},
+    ],
+)
+def test_nobody_listens(more):
+    port = free_port()
+    reason = probe({"host": "127.0.0.1", "port": port, "user": "nova", "secret": "pw", **more}, SECRETS)
+    assert "refused" in reason
+    assert "\n" not in reason
+
+
+def test_a_server_that_is_no_broker_is_not_ready():
+    with serving() as port:
+        spec = {"kind": "amqp", "host": "127.0.0.1", "port": port, "user": "nova", "secret": "pw"}
+        assert probe(spec, SECRETS, timeout=0.5)
+
+
+def test_mariadb_through_a_socket_that_is_not_there(tmp_path):
+    assert "OperationalError" in probe({"kind": "mariadb", "socket": str(tmp_path / "s")}, {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"kind": "htpp"}, "did you mean 'http'"),
+        ({}, "probe kind None"),
+        ({"kind": "tls", "host": "x"}, "probe tls x:None: port: missing"),
+        ({"kind": "amqp", "host": "x", "user": "nova", "secret": "other"}, "secrets:other"),
+    ],
+)
+def test_a_bad_probe_is_an_error_not_a_wait(spec, words):
+    with pytest.raises(SalternError, match=words):
+        probe(spec, SECRETS)
+
+
+def test_reasons_hold_no_secret(tmp_path):
+    assert probe({"kind": "socket", "path": str(tmp_path / "hunter2" / ("x" * 200))}, SECRETS).count("hunter2") == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"kind": "amqp", "host": "ctl1", "port": 5671}, "amqp ctl1:5671"),
+        ({"kind": "socket", "path": "/run/x"}, "socket /run/x"),
+        ({"kind": "catalog", "url": "https://api:5000", "services": ["a", "b"]}, "catalog https://api:5000 (a, b)"),
+    ],
+)
+def test_descriptions(spec, text):
+    assert describe(spec) == text
+
+
+class TestWaiting:
+    def test_probes_are_asked_side_by_side(self):
+        barrier = threading.Barrier(3)
+
+        def ask(spec, secrets):
+            barrier.wait(timeout=5)
+            return spec["reason"]
+
+        specs = {"a": {"reason": None}, "b": {"reason": "x"}, "c": {"reason": None}}
+        assert ask_all(specs, {}, ask) == {"a": None, "b": "x", "c": None}
+        assert ask_all({}, {}, ask) == {}
+
+    def test_it_ends_when_the_thing_is_ready(self):
+        answers = iter(["no", "not yet", None])
+        waited = wait_until_ready({}, {}, 30, lambda spec, secrets: next(answers))
+        assert waited.reason is None
+        assert 0.2 < waited.seconds < 5
+
+    def test_it_ends_when_the_time_is_up(self):
+        waited = wait_until_ready({}, {}, 0.3, lambda spec, secrets: "no")
+        assert waited.reason == "no"
+        assert 0.3 <= waited.seconds < 5
+
+    def test_a_dry_run_asks_once(self):
+        asked = []
+        wait_until_ready({}, {}, 0, lambda spec, secrets: asked.append(1) or "no")
+        assert asked == [1]
