@@ -49,7 +49,9 @@ def run(
     """Run a state function on hosts, all at once, showing progress; returns how it went, recorded on disk too."""
     targets = list(hosts or (node.id for node in lab.nodes))
     board = Board(targets)
-    order = {"function": function, "arguments": list(arguments), "keywords": dict(keywords or {}), "hosts": targets}
+    # A run that was broken off on this machine may still be at work on the hosts: wait for it there.
+    settings = {"queue": True, **(keywords or {})}
+    order = {"function": function, "arguments": list(arguments), "keywords": settings, "hosts": targets}
     with shown(board, sys.stdout) as view:
         for event in events(lab, {**order, "outline": function == "state.highstate"}):
             view.update(board.apply(event), event)

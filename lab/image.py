@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -32,16 +33,26 @@ def path(entries: Iterable[mirror.Entry]) -> Path:
 
 
 def ensure(entries: tuple[mirror.Entry, ...]) -> Path:
-    """Return the image, made if it is not there; a run that was killed leaves a `.part` that the next one removes."""
+    """Return the image, made if it is not there; a run that was killed leaves a `.part` that the next one removes.
+
+    Images that no recipe makes any more stay: a node of any lab may stand on one.
+    """
     target = path(entries)
-    if target.is_dir():
-        return target
     layout.CACHE.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (layout.CACHE / ".lock").open("w") as lock:
+        # Two labs at once: the second one waits and finds the image made.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_dir():
+            make(target, entries)
+    return target
+
+
+def make(target: Path, entries: tuple[mirror.Entry, ...]) -> None:
+    """Make the image in a mount namespace of its own: whatever happens, no mount stays behind."""
     part = target.with_suffix(".part")
     for left in layout.CACHE.glob("base-*.*"):
         shutil.rmtree(left)
     order = {"root": str(part), "entries": [[each.url, each.suite, each.components] for each in entries]}
-    # In a mount namespace of its own: whatever happens, no mount stays behind.
     argv = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "lab.image", json.dumps(order)]
     log = layout.CACHE / "image.log"
     with log.open("w") as stream:
@@ -49,16 +60,6 @@ def ensure(entries: tuple[mirror.Entry, ...]) -> Path:
     if done.returncode:
         raise LabError(f"the base image could not be made; the end of {log}:\n{last_words(log.read_text())}")
     part.rename(target)
-    forget(target)
-    return target
-
-
-def forget(current: Path) -> None:
-    """Remove the images that neither a node stands on nor the recipe makes any more."""
-    used = {current, *(link.resolve() for link in layout.STATE.glob("*/nodes/*/base"))}
-    for each in layout.CACHE.glob("base-*"):
-        if each not in used and each.suffix == "":
-            shutil.rmtree(each)
 
 
 def pip_settings(listing: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -19,6 +19,11 @@ WAITED = "One or more requisite failed"
 """How Salt's comment begins on a state that did not run because another one failed."""
 
 
+def waited(state: Mapping[str, Any]) -> bool:
+    """Tell whether a state only failed because another one, which it needs, did."""
+    return str(state.get("comment", "")).startswith(WAITED)
+
+
 @dataclass
 class Row:
     """One host: how far it is, on what it works, what failed."""
@@ -114,9 +119,9 @@ class Board:
         """Return one text for each failure: host, state, comment; what only waited for a failed state is counted."""
         texts = []
         for row in self.rows.values():
-            waited = [each for each in row.failed if str(each["comment"]).startswith(WAITED)]
-            texts += [f"{row.host}: {each['id']}: {each['comment']}" for each in row.failed if each not in waited]
-            texts += [f"{row.host}: {len(waited)} more states did not run, for they need these"] if waited else []
+            texts += [f"{row.host}: {each['id']}: {each['comment']}" for each in row.failed if not waited(each)]
+            idle = sum(map(waited, row.failed))
+            texts += [f"{row.host}: {idle} more states did not run, for they need these"] if idle else []
             texts += [f"{row.host}: {message}" for message in row.messages]
             if not row.end:
                 texts.append(f"{row.host}: the run did not end; it worked on: {row.current}")
@@ -162,7 +167,7 @@ class Lines:
         if row is None:
             self._silent(now)
             return
-        failed = event.get("event") == "progress" and event.get("result") is False
+        failed = event.get("result") is False and not waited(event)
         if row.end or failed or now - self.shown.get(row.host, -self.every) >= self.every:
             self.shown[row.host] = now
             suffix = f"  FAILED {event['id']}: {event['comment']}" if failed else ""
