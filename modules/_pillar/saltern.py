@@ -7,18 +7,18 @@ Configure it on the master::
           site: /etc/saltern/site.yaml
           secrets: /etc/saltern/secrets.yaml
           catalogue: /srv/saltern/pillar/services
-          pki: /etc/saltern/pki
+          pki: /etc/saltern/authorities
 """
 
 from pathlib import Path
 
-import salt.loader
-import salt.template
-
-from saltern import catalogue, pki, resolve, site
+from saltern import catalogue, pki, resolve, secrets, site
 from saltern.errors import SalternError
 
 __virtualname__ = "saltern"
+
+GPG_HOME = "/etc/salt/gpgkeys"
+"""Where Salt's own GPG renderer has its keys, unless the master says otherwise (``gpg_keydir``)."""
 
 DEFAULTS = {
     "site": "/etc/saltern/site.yaml",
@@ -39,18 +39,14 @@ def ext_pillar(minion_id, pillar, **settings):
     """
     paths = {**DEFAULTS, **settings}
     try:
-        model = site.load(Path(paths["site"]))
+        services = catalogue.load(Path(paths["catalogue"]))
+        model = site.load(Path(paths["site"]), {name: service.paths() for name, service in services.items()})
         if minion_id not in model.hosts:
             return {}
-        plan = resolve.resolve(model, catalogue.load(Path(paths["catalogue"])), _secrets(paths["secrets"]), minion_id)
+        known = secrets.read(paths["secrets"], gpg_home=__opts__.get("gpg_keydir", GPG_HOME))
+        plan = resolve.resolve(model, services, known, minion_id)
         authorities = {name: pki.ensure_authority(paths["pki"], name).pem for name in pki.AUTHORITIES}
     except SalternError as error:
         return {"_errors": str(error).splitlines()}
     return {"saltern": {**plan.as_data(), "authorities": authorities}}
 
-
-def _secrets(path):
-    """Return the secrets, decrypted by Salt's own GPG renderer where they are encrypted."""
-    renderers = salt.loader.render(__opts__, {})
-    refused, allowed = __opts__.get("renderer_blacklist"), __opts__.get("renderer_whitelist")
-    return salt.template.compile_template(path, renderers, "yaml|gpg", refused, allowed) or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from saltern.errors import Problem, Problems
@@ -54,7 +55,7 @@ def rules(opening: Opening) -> list[str]:
     """Return the rules that let one service in: one for everyone, or one for each IP version of its sources."""
     device = f'iifname "{opening["interface"]}" ' if opening.get("interface") else ""
     port = f"{opening['proto']} dport {_ports(opening['ports'])} accept comment \"{opening['service']}\""
-    return [f"{device}{source}{port}" for source in _sources(opening["sources"])]
+    return [f"{device}{source}{port}" for source in _sources(tuple(opening["sources"]))]
 
 
 def _basics() -> list[str]:
@@ -74,7 +75,13 @@ def _chain(name: str, policy: str, lines: Iterable[str]) -> list[str]:
     return [f"    chain {name} {{", *(f"        {line}" for line in [hook, *lines]), "    }"]
 
 
-def _sources(sources: Iterable[str]) -> Iterator[str]:
+@lru_cache(maxsize=64)
+def _sources(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a match for each IP version; a site has few different sets of sources, and many hosts."""
+    return tuple(_matches(sources))
+
+
+def _matches(sources: Iterable[str]) -> Iterator[str]:
     """Yield a match for each IP version; overlapping networks are merged, which nft would refuse in one set."""
     networks: list[Network] = [ipaddress.ip_network(source) for source in sources]
     if not networks:
@@ -120,8 +127,19 @@ def _mistakes(path: str, opening: Opening) -> Iterator[Problem]:
             _range(port)
         except ValueError:
             yield Problem(f"{path}:ports", port, "accepted: 1 to 65535, or a range like 5900-6923")
-    for source in opening["sources"]:
-        try:
-            ipaddress.ip_network(source)
-        except ValueError:
-            yield Problem(f"{path}:sources", source, "accepted: an address, or a network like 10.20.0.0/24")
+    for source in _not_networks(tuple(opening["sources"])):
+        yield Problem(f"{path}:sources", source, "accepted: an address, or a network like 10.20.0.0/24")
+
+
+@lru_cache(maxsize=64)
+def _not_networks(sources: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the sources that are no network."""
+    return tuple(source for source in sources if not _is_network(source))
+
+
+def _is_network(source: Any) -> bool:
+    try:
+        ipaddress.ip_network(source)
+    except ValueError:
+        return False
+    return True

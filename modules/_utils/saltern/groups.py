@@ -146,8 +146,7 @@ def _host_lines(names: tuple[tuple[str, str, str], ...], api: tuple[str, str]) -
 
 def hosts_file(ctx: Context, params: Mapping[str, Any]) -> list[str]:
     """Return /etc/hosts: every host of the site and the name of the APIs, the same on all hosts."""
-    names = tuple((host.address, ctx.fqdn(host), host.id) for host in ctx.site.hosts.values())
-    return list(_host_lines(names, (ctx.site.api_address, ctx.site.api_name)))
+    return list(_host_lines(ctx.site.names, (ctx.site.api_address, ctx.site.api_name)))
 
 
 def host_name(ctx: Context, params: Mapping[str, Any]) -> list[str]:
@@ -279,7 +278,7 @@ def _sources(ctx: Context, words: list[str]) -> list[str]:
         if word in ROLES:
             result += [host.address for host in ctx.site.having(word)]
         elif word == "tunnels":
-            result += [fact(_at(ctx, host), "tunnel_address") for host in ctx.site.having("compute")]
+            result += [host.tunnel_address or host.address for host in ctx.site.having("compute")]
         elif word == "management":
             result.append(ctx.site.management.cidr)
     return result

@@ -69,11 +69,13 @@ def secret_names(kind: str, layered: Layered) -> tuple[str, ...]:
 
 def has_secret(value: Any) -> bool:
     """Return whether a value is a secret or holds one."""
+    if isinstance(value, str):
+        return isinstance(value, Secret)
     if isinstance(value, Mapping):
         return any(has_secret(each) for each in value.values())
     if isinstance(value, (list, tuple)):
         return any(has_secret(each) for each in value)
-    return isinstance(value, Secret)
+    return False
 
 
 def plain(value: Any) -> Any:

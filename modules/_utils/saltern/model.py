@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 ROLES = ("deploy", "controller", "compute")
@@ -102,9 +103,18 @@ class Site:
     services: Mapping[str, Any] = field(default_factory=dict)
     resources: Mapping[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def _by_role(self) -> Mapping[str, tuple[Host, ...]]:
+        return {role: tuple(host for host in self.hosts.values() if role in host.roles) for role in ROLES}
+
     def having(self, role: str) -> tuple[Host, ...]:
         """Return the hosts that hold a role, in the order of the site file: the first one leads."""
-        return tuple(host for host in self.hosts.values() if role in host.roles)
+        return self._by_role.get(role, ())
+
+    @cached_property
+    def names(self) -> tuple[tuple[str, str, str], ...]:
+        """The address, the full name and the id of every host; files of every host hold them."""
+        return tuple((host.address, self.fqdn(host), host.id) for host in self.hosts.values())
 
     def fqdn(self, host: Host) -> str:
         """Return a host's fully qualified name."""

@@ -46,6 +46,8 @@ def redact(text: str, secrets: Mapping[str, object]) -> str:
 
 def plain(value: Any) -> Any:
     """Return the value with every mapping a plain dict and every sequence a list (``repr`` and YAML need that)."""
+    if isinstance(value, str | int):
+        return value
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):

@@ -141,7 +141,7 @@ def required_secrets(site: Site, catalogue: Catalogue) -> list[str]:
             found.add(name)
             return f"{PLACEHOLDER}{name}>"
 
-    examples = {host.roles: host.id for host in reversed(site.hosts.values())}
+    examples = {host.roles: host.id for host in reversed(list(site.hosts.values()))}
     leaders = {host.id for host in site.having("controller")[:1]}
     for host_id in {*examples.values(), *leaders}:
         resolve(site, catalogue, Asked(), host_id)
