@@ -28,19 +28,20 @@ class Report:
 def converge(wishes: Sequence[Wish], secrets: Mapping[str, str], timeout: float, test: bool) -> Report:
     """Make all the units run with what their files hold now, and ready; a dry run only reports."""
     control = systemd.Systemctl()
-    todo = survey(control, wishes, test)
+    todo, units = survey(control, wishes, test)
     if test:
         changes = todo.changes | dict.fromkeys(todo.missing, "started (not installed yet)")
         return Report(changes, _asked_once(wishes, changes, secrets))
     if todo.missing:
         return Report({}, dict.fromkeys(todo.missing, "there is no such unit; is its package installed?"))
     refused = act(control, todo, wishes, timeout)
-    troubles = verify(control, wishes, todo, secrets, timeout)
+    # when nothing was touched, what systemd said a moment ago still holds
+    troubles = verify(control, wishes, todo, {} if todo.changes else units, secrets, timeout)
     return Report(todo.changes, {name: refused for name in todo.reload if refused} | troubles)
 
 
-def survey(control: systemd.Systemctl, wishes: Sequence[Wish], test: bool) -> Plan:
-    """Return what is to be done; unit files that changed are loaded first, except in a dry run."""
+def survey(control: systemd.Systemctl, wishes: Sequence[Wish], test: bool) -> tuple[Plan, dict[str, Unit]]:
+    """Return what is to be done, and the units; unit files that changed are loaded first, except in a dry run."""
     names = [wish.name for wish in wishes]
     units = control.show(names)
     if not test and any(unit.needs_reload for unit in units.values()):
@@ -48,7 +49,7 @@ def survey(control: systemd.Systemctl, wishes: Sequence[Wish], test: bool) -> Pl
         units = control.show(names)
     times = systemd.times({path for wish in wishes for path in wish.reads})
     times |= systemd.times({path for unit in units.values() for path in own_files(unit)}, ctime=True)
-    return plan(wishes, units, times)
+    return plan(wishes, units, times), units
 
 
 def act(control: systemd.Systemctl, todo: Plan, wishes: Sequence[Wish], timeout: float) -> str:
@@ -66,12 +67,17 @@ def act(control: systemd.Systemctl, todo: Plan, wishes: Sequence[Wish], timeout:
 
 
 def verify(
-    control: systemd.Systemctl, wishes: Sequence[Wish], todo: Plan, secrets: Mapping[str, str], timeout: float
+    control: systemd.Systemctl,
+    wishes: Sequence[Wish],
+    todo: Plan,
+    known: Mapping[str, Unit],
+    secrets: Mapping[str, str],
+    timeout: float,
 ) -> dict[str, str]:
     """Wait until every unit is up and its probe content; return why not, with last log lines, for the others."""
     end = time.monotonic() + timeout
     left, pause = {wish.name: wish for wish in wishes}, 0.1
-    units = control.show(list(left))
+    units = dict(known) or control.show(list(left))
     first = {name: 0 if name in todo.restart else unit.restarts for name, unit in units.items()}
     while True:
         reasons = _reasons(left, units, first, todo, secrets)
