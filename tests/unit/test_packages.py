@@ -132,3 +132,88 @@ def test_lists_are_old_when_there_are_none_or_after_a_day(apt):
 def test_a_tool_that_is_not_there_is_named(apt):
     with pytest.raises(SalternError, match="no-such-tool"):
         apt._run(["no-such-tool"], 1)
+
+
+class TestTransaction:
+    """The tools as small scripts that note how they are called; the real ones are used on the lab's nodes."""
+
+    @pytest.fixture
+    def tools(self, apt, tmp_path, monkeypatch):
+        home = tmp_path / "bin"
+        home.mkdir()
+        monkeypatch.setitem(debian._ENVIRONMENT, "PATH", f"{home}:/usr/bin:/bin")
+        # subprocess looks the program up in this process' PATH
+        monkeypatch.setenv("PATH", f"{home}:/usr/bin:/bin")
+        (apt.root / "var/lib/apt/lists/x_Packages").write_text("")
+        answers = home / "answers"
+        answers.mkdir()
+
+        def tool(name, *outputs):
+            """Have a tool fail with these outputs, one call after the other, and succeed afterwards."""
+            for number, output in enumerate(outputs):
+                (answers / f"{name}.{number}").write_text(output)
+            script = f"""#!/bin/sh
+            printf '%s\\n' "{name} $*" | sed 's/ -o[^ ]*//g' >> {home}/calls
+            for answer in {answers}/{name}.*; do
+                case "$*" in *" update"*) exit 0;; esac
+                [ -e "$answer" ] && cat "$answer" && rm "$answer" && exit 100
+            done
+            [ {name} != dpkg-query ] || cat {home}/query
+            """
+            (home / name).write_text(script)
+            (home / name).chmod(0o755)
+
+        (home / "query").write_text("a\tii \t1\n")
+        for name in ("apt-get", "dpkg", "dpkg-query"):
+            tool(name)
+        tool.calls = lambda: (home / "calls").read_text().splitlines()
+        tool.query = home / "query"
+        return tool
+
+    def test_one_transaction(self, apt, tools):
+        apt.install(["x", "y"])
+        assert tools.calls()[1:] == ["apt-get --yes --quiet install --no-install-recommends -- x y"]
+        assert apt.query()["a"].installed
+        assert not policy(apt).exists()
+
+    def test_old_lists_are_fetched_first(self, apt, tools):
+        (apt.root / "var/lib/apt/lists/x_Packages").unlink()
+        apt.install(["x"])
+        assert tools.calls()[1] == "apt-get --yes --quiet update"
+
+    def test_a_package_that_has_moved_on_is_found_after_an_update(self, apt, tools):
+        tools("apt-get", "E: Failed to fetch http://x/y.deb  404  Not Found")
+        apt.install(["x"])
+        verbs = [call.split()[3] for call in tools.calls()[1:]]
+        assert verbs == ["install", "update", "install"]
+
+    def test_what_is_half_installed_is_mended_first(self, apt, tools):
+        tools.query.write_text("a\tiU \t1\n")
+        tools("apt-get", "E: Failed to fetch x")
+        apt.install([])
+        assert tools.calls()[1:] == [
+            "dpkg --configure -a --force-confold --force-confdef",
+            "apt-get --yes --quiet install --fix-broken",
+            "apt-get --yes --quiet update",
+            "apt-get --yes --quiet install --fix-broken",
+            "dpkg --configure -a --force-confold --force-confdef",
+        ]
+
+    def test_a_failure_is_repaired_and_tried_again_but_not_for_ever(self, apt, tools):
+        tools("apt-get", *["E: Sub-process /usr/bin/dpkg returned an error code (1)"] * 20)
+        with pytest.raises(SalternError, match="returned an error code"):
+            apt.install(["x"])
+        installs = [call for call in tools.calls() if call.endswith("-- x")]
+        assert len(installs) == debian._TRIES
+        assert not policy(apt).exists()
+
+    def test_a_failure_without_remedy_is_told_at_once(self, apt, tools):
+        tools("apt-get", "E: You don't have enough free space")
+        with pytest.raises(SalternError, match="free space"):
+            apt.install(["x"])
+        assert len(tools.calls()) == 2
+
+    def test_a_query_that_fails_is_told(self, apt, tools):
+        tools("dpkg-query", "dpkg-query: error: no database")
+        with pytest.raises(SalternError, match="no database"):
+            apt.query()
