@@ -65,8 +65,8 @@ class Unit:
         """Start the process, detached from this one, unless it runs."""
         if self.pid:
             return
+        self.clear()
         self.place.mkdir(parents=True, exist_ok=True)
-        self.pidfile.unlink(missing_ok=True)
         if SYSTEMD.is_dir():
             self._with_systemd(argv)
         else:
@@ -74,12 +74,13 @@ class Unit:
         wait(lambda: self.pidfile.exists() and self.pidfile.stat().st_size > 0, 10, f"{self.name} to start")
 
     def _with_systemd(self, argv: tuple[str, ...]) -> None:
-        run("systemctl", "reset-failed", f"{self.name}.service", check=False)
         settings = ["Delegate=yes", "KillMode=mixed", "TasksMax=infinity", "LimitNOFILE=infinity"]
         settings += [f"StandardOutput=append:{self.log}", f"StandardError=append:{self.log}"]
+        settings.append(f"Description=Saltern {self.name}")
         properties = [f"--property={each}" for each in settings]
         environment = [f"--setenv={name}={os.environ[name]}" for name in ("PYTHONPATH", "PATH") if name in os.environ]
-        launch = ["/bin/sh", "-c", WRAPPER, str(self.pidfile), *argv]
+        # systemd expands variables in a command line; a doubled $ stands for itself.
+        launch = [each.replace("$", "$$") for each in ("/bin/sh", "-c", WRAPPER, str(self.pidfile), *argv)]
         run("systemd-run", "--quiet", "--collect", f"--unit={self.name}", *properties, *environment, *launch)
 
     def _by_hand(self, argv: tuple[str, ...]) -> None:
@@ -106,7 +107,11 @@ class Unit:
         self.clear()
 
     def clear(self) -> None:
-        """Kill what is left in the process's cgroups and remove them, innermost first."""
+        """Kill what is left of the process and in its cgroups, and remove them; also what a lost file let go."""
+        if SYSTEMD.is_dir():
+            run("systemctl", "kill", "--signal=KILL", f"{self.name}.service", check=False)
+            run("systemctl", "stop", f"{self.name}.service", check=False)
+            run("systemctl", "reset-failed", f"{self.name}.service", check=False)
         for group in self.groups:
             wait(partial(_emptied, group), 60, f"{group} to be empty", pause=0.1)
         self.pidfile.unlink(missing_ok=True)
