@@ -93,6 +93,20 @@ def test_reload():
     assert planned(definition, wish, changed=LATER + 10**9).restart == ("a.service",)
 
 
+def test_a_socket_that_starts_takes_its_running_service_along():
+    wishes = [Wish("a.service", reload=True), Wish("a-tls.socket"), Wish("b.socket")]
+    down = {"active": "inactive", "sub": "dead", "triggers": ("a.service", "other.service")}
+    units = {"a.service": unit(), "a-tls.socket": unit("a-tls.socket", **down), "b.socket": unit("b.socket")}
+    assert plan(wishes, units, {}).changes == {
+        "a.service": "restarted (a-tls.socket starts)",
+        "a-tls.socket": "started",
+    }
+    assert plan(wishes, units, {}).stop == ("a.service",)
+    assert plan(wishes, units, {}).restart == ("a-tls.socket", "a.service")
+    units["a.service"] = unit(active="inactive")
+    assert plan(wishes, units, {}).changes == {"a.service": "started", "a-tls.socket": "started"}
+
+
 def test_wishes_from_data():
     probe = {"kind": "tcp"}
     data = {"reads": ["/x"], "probe": probe, "enable": False, "reload": True, "log": "/var/log/x"}

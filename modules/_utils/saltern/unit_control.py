@@ -62,6 +62,7 @@ def act(control: systemd.Systemctl, todo: Plan, wishes: Sequence[Wish], timeout:
     control.do("reset-failed", todo.reset)
     touched = {*todo.restart, *todo.reload}
     systemd.forget_the_future({path for wish in wishes if wish.name in touched for path in wish.reads})
+    control.attempt("stop", todo.stop, timeout)
     control.attempt("restart", todo.restart, timeout)
     return control.attempt("reload", todo.reload, timeout)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ PROPERTIES = (
     "NRestarts",
     "Result",
     "Job",
+    "Triggers",
     "ExecMainStartTimestampMonotonic",
     "InactiveExitTimestampMonotonic",
     "StateChangeTimestampMonotonic",
@@ -76,6 +77,7 @@ class Unit:
     busy: bool
     started: int
     changed: int
+    triggers: tuple[str, ...] = ()
 
     @property
     def runs(self) -> bool:
@@ -96,6 +98,7 @@ class Plan:
     unmask: tuple[str, ...] = ()
     enable: tuple[str, ...] = ()
     reset: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
     reasons: Mapping[str, str] | None = None
@@ -142,6 +145,7 @@ def _unit(name: str, block: str, boot: int) -> Unit:
         busy=values.get("Job", "0") not in ("", "0"),
         started=min(starts, default=0),
         changed=wall("StateChange"),
+        triggers=tuple(values.get("Triggers", "").split()),
     )
 
 
@@ -159,23 +163,31 @@ def plan(wishes: Sequence[Wish], units: Mapping[str, Unit], times: Times) -> Pla
     """Return what is to be done so that the units run with what is in their files now."""
     states = [(wish, units[wish.name]) for wish in wishes]
     present = [(wish, unit) for wish, unit in states if unit.load != "not-found"]
-    reasons: dict[str, str] = {}
-    reload: list[str] = []
-    for wish, unit in present:
-        verb, reason = _verb(wish, unit, times)
-        if verb:
-            reasons[wish.name] = f"{verb} ({reason})" if reason else verb
-        if verb == "reloaded":
-            reload.append(wish.name)
+    verbs = {wish.name: _verb(wish, unit, times) for wish, unit in present}
+    in_the_way = dict(_held_up(verbs, units))
+    for service, socket in in_the_way.items():
+        verbs[service] = ("restarted", f"{socket} starts")
+    reasons = {name: f"{verb} ({reason})" if reason else verb for name, (verb, reason) in verbs.items() if verb}
+    reload = [name for name, (verb, _) in verbs.items() if verb == "reloaded"]
     return Plan(
         missing=tuple(wish.name for wish, unit in states if unit.load == "not-found"),
         unmask=tuple(wish.name for wish, unit in present if unit.load == "masked" or "masked" in unit.enabled),
         enable=tuple(wish.name for wish, unit in present if wish.enable and unit.enabled in _OFF),
         reset=tuple(wish.name for wish, unit in present if unit.stuck),
-        restart=tuple(name for name in reasons if name not in reload),
+        stop=tuple(in_the_way),
+        # each unit is a transaction of its own: a socket must be asked for before its service
+        restart=tuple(sorted((n for n in reasons if n not in reload), key=lambda n: not n.endswith(".socket"))),
         reload=tuple(reload),
         reasons=reasons,
     )
+
+
+def _held_up(verbs: Mapping[str, tuple[str, str]], units: Mapping[str, Unit]) -> Iterator[tuple[str, str]]:
+    """Yield services that run, with a socket of theirs that is to start: systemd refuses that until they stop."""
+    for name, (verb, _) in list(verbs.items()):
+        for service in units[name].triggers if verb == "started" and name.endswith(".socket") else ():
+            if verbs.get(service, ("restarted",))[0] in ("", "reloaded") and units[service].runs:
+                yield service, name
 
 
 @dataclass(frozen=True)
