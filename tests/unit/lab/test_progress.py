@@ -98,13 +98,14 @@ def test_plain_lines_come_now_and_then_but_failures_and_ends_at_once() -> None:
     feed(step("ctl1", "one", of=5), 0)
     feed(step("ctl1", "two", of=5), 1)
     feed(step("ctl1", "three", result=False, of=5, comment="disk full"), 2)
-    feed(step("ctl1", "four", of=5), 75)
+    feed(step("ctl1", "four", result=False, of=5, comment="One or more requisite failed: three"), 3)
+    feed(step("ctl1", "five", of=5), 75)
     feed(end("ctl1", ("one", True, ""), ("three", False, "disk full")), 76)
     shown = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
     assert shown == [
         "[ 0:00] ctl1 1/5 one",
         "[ 0:02] ctl1 3/5 three FAILED three: disk full",
-        "[ 1:15] ctl1 4/5 four",
+        "[ 1:15] ctl1 5/5 five",
         "[ 1:16] ctl1 2/2 failed",
     ]
 
