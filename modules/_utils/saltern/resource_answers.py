@@ -63,4 +63,4 @@ def _message(text: str) -> str:
         return " ".join(text.split())[:300]
     while isinstance(value, dict) and value:
         value = value.get("message") or next(iter(value.values()))
-    return str(value)
+    return " ".join(str(value).split())[:500]
