@@ -5,7 +5,9 @@ import json
 import socket
 import ssl
 import subprocess
+import sys
 import threading
+import types
 from contextlib import contextmanager
 
 import pytest
@@ -221,3 +223,46 @@ class TestWaiting:
         asked = []
         wait_until_ready({}, {}, 0, lambda spec, secrets: asked.append(1) or "no")
         assert asked == [1]
+
+
+def test_logins_are_over_verified_tls_and_end_again(monkeypatch):
+    """What the libraries are asked for; the real broker and server answer on the lab's nodes."""
+    seen = []
+
+    class Connection:
+        def __init__(self, **arguments):
+            seen.append(arguments)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            seen.append("end")
+
+        def connect(self):
+            seen.append("login")
+
+        def collect(self):
+            seen.append("end")
+
+        def cursor(self):
+            return self
+
+        def execute(self, statement):
+            seen.append(statement)
+
+        def close(self):
+            seen.append("closed")
+
+    monkeypatch.setitem(sys.modules, "amqp", types.SimpleNamespace(Connection=Connection))
+    monkeypatch.setitem(sys.modules, "pymysql", types.SimpleNamespace(connect=Connection))
+    login = {"host": "ctl1", "user": "nova", "secret": "pw"}
+    assert probe({"kind": "amqp", "ca_file": "/ca", "vhost": "nova", **login}, SECRETS) is None
+    assert seen[0]["host"] == "ctl1:5671"
+    assert seen[0]["ssl"] == {"ca_certs": "/ca", "server_hostname": "ctl1", "cert_reqs": ssl.CERT_REQUIRED}
+    assert seen[1:] == ["login", "end"]
+    seen.clear()
+    assert probe({"kind": "mariadb", **login}, SECRETS) is None
+    assert seen[0]["ssl"].verify_mode == ssl.CERT_REQUIRED
+    assert seen[0]["ssl"].check_hostname
+    assert seen[1:] == ["SELECT 1", "end", "closed"]

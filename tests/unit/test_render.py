@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oslo_config import cfg
 from saltern.errors import Problems
@@ -133,6 +133,7 @@ OPTION_NAMES = st.from_regex(r"\A[a-z][a-z_]{0,11}\Z").filter(lambda name: not h
 LINE = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), max_size=30)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(OPTION_NAMES, LINE, min_size=1, max_size=6))
 def test_oslo_config_reads_back_what_was_written(tmp_path_factory, options):
     path = tmp_path_factory.mktemp("oslo") / "x.conf"
@@ -146,6 +147,7 @@ def test_oslo_config_reads_back_what_was_written(tmp_path_factory, options):
 ITEM = st.text(string.ascii_letters + string.digits + " .:/$\\-", min_size=1, max_size=10).map(str.strip).filter(bool)
 
 
+@settings(deadline=None)
 @given(st.lists(ITEM, max_size=5), st.lists(LINE, max_size=4), st.booleans(), st.integers(), st.floats(allow_nan=False))
 def test_oslo_config_reads_back_types(tmp_path_factory, items, many, flag, number, real):
     path = tmp_path_factory.mktemp("oslo") / "x.conf"
@@ -160,6 +162,7 @@ def test_oslo_config_reads_back_types(tmp_path_factory, items, many, flag, numbe
     assert (conf["flag"], conf["number"], conf["real"]) == (flag, number, real)
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | LINE, lambda x: st.dictionaries(LINE, x) | st.lists(x)))
 def test_yaml_and_json_read_back(data):
     assert yaml.safe_load(render("yaml", data)) == data

@@ -172,7 +172,7 @@ def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     arguments: dict[str, Any] = {"user": spec.get("user", "root"), "database": spec.get("database")}
     if spec.get("host"):
         arguments |= {"host": spec["host"], "port": int(spec.get("port", 3306)), "password": _secret(spec, secrets)}
-        arguments |= {"ssl": _context(spec)} if spec.get("ca_file") else {}
+        arguments["ssl"] = _context(spec)
     else:
         arguments["unix_socket"] = spec.get("socket", "/run/mysqld/mysqld.sock")
     options = {"connect_timeout": timeout, "read_timeout": timeout}
