@@ -6,7 +6,7 @@ import pytest
 
 from saltern import highdata
 from saltern.errors import Problems
-from tests.sample import plan
+from tests.sample import plan, sample_data
 
 
 def functions(data: dict[str, Any]) -> list[str]:
@@ -51,3 +51,11 @@ def test_a_service_alone_brings_nothing_of_others() -> None:
 def test_a_service_that_the_host_lacks_is_refused() -> None:
     with pytest.raises(Problems, match="unknown"):
         highdata.build(plan("cmp1").as_data(), ["keystone"])
+
+
+def test_an_object_listed_as_absent_is_removed() -> None:
+    data = {**sample_data(), "resources": {"flavors": {"old": {"absent": True}, "new": {"ram": 512}}}}
+    states = highdata.build(plan("ctl1", data).as_data())
+    assert "openstack_resource.absent" in states["nova: flavor old is gone"]
+    assert "absent" not in str(states["nova: flavor old is gone"]["openstack_resource.absent"][3])
+    assert "openstack_resource.present" in states["nova: flavor new"]

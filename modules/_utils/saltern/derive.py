@@ -83,6 +83,7 @@ def _tunnel_ports(ctx: Context) -> dict[str, Any]:
 
 FACTS: Mapping[str, Callable[[Context], Any]] = {
     "address": lambda ctx: ctx.host.address,
+    "amqps_listener": lambda ctx: f"{ctx.host.address}:5671",
     "api_address": lambda ctx: ctx.site.api_address,
     "api_name": lambda ctx: ctx.site.api_name,
     "api_names": lambda ctx: [ctx.site.api_name, ctx.site.api_address, ctx.fqdn(ctx.controller)],

@@ -96,14 +96,19 @@ def _databases(services: Mapping[str, Any]) -> list[State]:
 
 def _objects(plan: Plan, services: Mapping[str, Any], *, registration: bool) -> list[State]:
     return [
-        (
-            f"{each['service']}: {each['kind'].replace('_', ' ')} {each['name']}",
-            "openstack_resource.present",
-            {"name": each["name"], "kind": each["kind"], "properties": each["properties"]},
-        )
+        _object(each)
         for each in plan.get("resources", [])
         if each["service"] in services and (each["tier"] == OBJECTS_BEFORE) is registration
     ]
+
+
+def _object(each: Mapping[str, Any]) -> State:
+    identity = f"{each['service']}: {each['kind'].replace('_', ' ')} {each['name']}"
+    arguments = {"name": each["name"], "kind": each["kind"]}
+    properties = {key: value for key, value in each["properties"].items() if key != "absent"}
+    if each["properties"].get("absent"):
+        return f"{identity} is gone", "openstack_resource.absent", {**arguments, "properties": properties}
+    return identity, "openstack_resource.present", {**arguments, "properties": properties}
 
 
 def _chained(phases: Iterable[list[State]]) -> dict[str, Any]:

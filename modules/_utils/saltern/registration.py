@@ -11,7 +11,8 @@ from typing import Any
 
 from .derive import Context, api_url, apis
 from .model import Provider, Site
-from .resource_kinds import KINDS, PLURALS
+from .resource_kinds import KINDS
+from .resources import ordered
 
 Object = dict[str, Any]
 KEEPERS: Mapping[str, str] = {"identity": "keystone", "image": "glance", "compute": "nova", "network": "neutron"}
@@ -73,14 +74,17 @@ def _provider_networks(site: Site) -> Iterator[Object]:
 def _subnet(provider: Provider) -> dict[str, Any]:
     """Return the properties of a provider network's subnet; its gateway is a router outside the cloud."""
     pools = {"allocation_pools": [dict(zip(("start", "end"), provider.pool, strict=True))]} if provider.pool else {}
-    gateway = {"gateway_ip": provider.gateway} if provider.gateway else {}
     dns = {"dns_nameservers": list(provider.dns)} if provider.dns else {}
-    return {"cidr": provider.cidr, "enable_dhcp": provider.dhcp, **gateway, **pools, **dns}
+    return {
+        "cidr": provider.cidr,
+        "enable_dhcp": provider.dhcp,
+        "gateway_ip": provider.gateway,
+        **pools,
+        **dns,
+    }
 
 
 def _site_resources(site: Site) -> Iterator[Object]:
-    """Yield the objects that the operator listed, kind by kind in the order of dependence."""
-    by_kind = {PLURALS[plural]: objects or {} for plural, objects in site.resources.items()}
-    for kind in KINDS:
-        for name, properties in by_kind.get(kind, {}).items():
-            yield _object(kind, str(name), **(properties or {}))
+    """Yield the objects that the operator listed, those to be absent first, then in the order of dependence."""
+    for kind, name, properties in ordered(site.resources):
+        yield _object(kind, name, **properties)
