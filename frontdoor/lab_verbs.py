@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the action on the lab of the site."""
-    if arguments.action in ("up", "down", "shell") and os.geteuid() != 0:
-        raise LabError("root: a lab needs it; `./saltern plan` shows the whole cloud without")
+    if arguments.action in ("down", "shell") and os.geteuid() != 0:
+        raise LabError("root: run it as root")
     return ACTIONS[arguments.action][1](sites.load(arguments.site), arguments)
 
 

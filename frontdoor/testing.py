@@ -54,11 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def linters() -> dict[str, Sequence[str]]:
     """Return the name and the command of each linter."""
     data = [each for each in ("pillar", "states", ".yamllint") if (REPOSITORY / each).exists()]
+    # The others are Python, which ruff reads.
+    plain = [str(path) for path in REPOSITORY.glob("states/**/*.sls") if not path.read_text().startswith("#!py")]
     return {
         "ruff check": (sys.executable, "-m", "ruff", "check", "."),
         "ruff format": (sys.executable, "-m", "ruff", "format", "--check", "."),
         "mypy": (sys.executable, "-m", "mypy", PURE),
         "yamllint": (sys.executable, "-m", "yamllint", "--strict", *data),
+        "salt-lint": (sys.executable, "-m", "saltlint", *plain),
     }
 
 
@@ -101,6 +104,15 @@ def pytest(paths: Iterable[str], slow: bool) -> Count:
     return count + Count(failed=int(broken))
 
 
+def refuse_others(lab: Lab) -> None:
+    """Raise when the lab is not one that the tests made: it may hold someone's work."""
+    if lab.state.exists() and not (lab.state / OURS).exists():
+        raise LabError(
+            f"the lab {lab.name} is yours: `./saltern lab down --purge --site {lab.name}` removes it,"
+            " `./saltern test --use-lab` tests it as it is"
+        )
+
+
 @contextmanager
 def running(lab: Lab, keep: bool) -> Iterator[Count]:
     """Have the lab up for the tests, and gone afterwards, whatever happens; yields how bringing it up went."""
@@ -108,11 +120,6 @@ def running(lab: Lab, keep: bool) -> Iterator[Count]:
         yield Count()
         return
     mark = lab.state / OURS
-    if lab.state.exists() and not mark.exists():
-        raise LabError(
-            f"the lab {lab.name} is yours: `./saltern lab down --purge --site {lab.name}` removes it,"
-            " `./saltern test --use-lab` tests it as it is"
-        )
     try:
         down.down(lab, purge=True)
         lab.state.mkdir(parents=True, mode=0o700)
@@ -142,6 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.paths:
         total = pytest(arguments.paths, slow=True)
     else:
+        if not arguments.quick and not arguments.use_lab:
+            refuse_others(sites.load(arguments.site))
         total = quick(arguments)
         if not arguments.quick:
             total += with_nodes(arguments, NODES)

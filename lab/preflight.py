@@ -111,7 +111,8 @@ def check(lab: Lab, running: bool) -> None:
     facts = gather()
     sentences = missing(facts, 0 if running else needed_memory(lab), 0 if running else DISK)
     if sentences:
-        raise LabError("a lab cannot run here:\n" + "\n".join(f"  {each}" for each in sentences))
+        lines = "\n".join(f"  {each}" for each in sentences)
+        raise LabError(f"a lab cannot run here:\n{lines}\n`./saltern plan` shows the whole cloud all the same")
 
 
 def packages(which: Callable[[str], object] = shutil.which, programs: Mapping[str, str] = PROGRAMS) -> Iterator[str]:
