@@ -119,6 +119,7 @@ def running(lab: Lab, keep: bool) -> Iterator[Count]:
     if keep:
         yield Count()
         return
+    refuse_others(lab)
     mark = lab.state / OURS
     try:
         down.down(lab, purge=True)
