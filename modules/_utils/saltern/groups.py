@@ -246,6 +246,8 @@ def haproxy(ctx: Context, params: Mapping[str, Any]) -> list[str]:
                 "",
                 f"listen {name}",
                 f"    bind {ctx.site.api_address}:{front} ssl crt /etc/saltern/pki/api.pem",
+                # Not among the defaults: a listen section cannot inherit rules.
+                "    http-request set-header X-Forwarded-Proto https",
                 *(f"    {line}" for line in api.get("haproxy", [])),
                 f"    server {ctx.host.id} 127.0.0.1:{api['port']}",
             ]
