@@ -19,7 +19,8 @@ networks:
   tunnel: {cidr: 10.30.0.0/24, vlan: 4}
   trunk: {vlans: ["100-199"]}
   provider:
-    public: {vlan: 200, cidr: 198.51.100.0/24, gateway: 198.51.100.1, pool: 198.51.100.100-198.51.100.199, external: true}
+    public:
+      {vlan: 200, cidr: 198.51.100.0/24, gateway: 198.51.100.1, pool: 198.51.100.100-198.51.100.199, external: true}
     plain: {vlan: 201, cidr: 203.0.113.0/24, dns: [203.0.113.53]}
 hosts:
   deploy: {roles: [deploy], address: 10.20.0.5, interfaces: {eth0: {carries: management}}}

@@ -49,4 +49,3 @@ def ext_pillar(minion_id, pillar, **settings):
     except SalternError as error:
         return {"_errors": str(error).splitlines()}
     return {"saltern": {**plan.as_data(), "authorities": authorities}}
-

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from saltern import catalogue, resolve, site
 
 from lab import highstate, nodes, sites
 from lab.layout import Lab
 from lab.progress import Board
-from saltern import catalogue, resolve, site
 from tests.sample import SERVICES, Recognisable
 
 LAB = sites.load(os.environ.get("SALTERN_SITE", "lab"))
@@ -52,7 +52,7 @@ def processes(lab: Lab) -> dict[tuple[str, str], str]:
         show = ("systemctl", "show", "--property=Id,InvocationID,ActiveState,MainPID", "--type=service", "*")
         for block in nodes.call(lab, node, *show).split("\n\n"):
             unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-            ours = {name for name in units_of(lab, node.id)}
+            ours = set(units_of(lab, node.id))
             if unit.get("ActiveState") == "active" and unit["Id"] in ours:
                 found[node.id, unit["Id"]] = f"{unit['InvocationID']} {unit['MainPID']}"
     return found

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from saltern import highdata, render
+
 from tests.sample import plan, sample_data
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-
 from saltern import catalogue
 from saltern.errors import Problems
+
 from tests.sample import SERVICES, real_catalogue
 
 

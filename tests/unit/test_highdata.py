@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-
 from saltern import highdata
 from saltern.errors import Problems
+
 from tests.sample import plan, sample_data
 
 
@@ -17,9 +17,9 @@ def test_phases_come_in_order() -> None:
     data = highdata.build(plan("ctl1").as_data())
     order = list(data)
     wanted = [
-        "host: packages are installed", "nova: /etc/nova/nova.conf", "infrastructure: units run", "mariadb: databases are there",
-        "nova: API schema is current", "nova: cells are mapped", "nova: schema is current", "identity: units run",
-        "keystone: user nova", "service: units run", "neutron: network public",
+        "host: packages are installed", "nova: /etc/nova/nova.conf", "infrastructure: units run",
+        "mariadb: databases are there", "nova: API schema is current", "nova: cells are mapped",
+        "nova: schema is current", "identity: units run", "keystone: user nova", "service: units run", "neutron: network public",
     ]  # fmt: skip
     assert [order.index(each) for each in wanted] == sorted(order.index(each) for each in wanted)
 

@@ -1,7 +1,6 @@
 """Layers: what wins, what is removed, what stays secret."""
 
 import pytest
-
 from saltern import layers
 from saltern.layers import Secret
 
@@ -25,7 +24,10 @@ def test_the_higher_layer_wins(low: object, high: object, expected: object) -> N
 
 def test_each_layer_is_remembered() -> None:
     layered = (("derived", {"s": {"o": 1}}), ("site", {"s": {"o": None, "p": 2}}))
-    assert layers.provenance("oslo", layered) == {("s", "o"): [("derived", 1), ("site", None)], ("s", "p"): [("site", 2)]}
+    assert layers.provenance("oslo", layered) == {
+        ("s", "o"): [("derived", 1), ("site", None)],
+        ("s", "p"): [("site", 2)],
+    }
     assert layers.provenance("words", (("site", {"k": 1}),)) == {("", "k"): [("site", 1)]}
     assert layers.provenance("lines", (("site", ["x"]),)) == {("", ""): [("site", ["x"])]}
     assert layers.provenance("oslo", (("site", {"odd": 1}),)) == {}

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
 from saltern import derive, groups, registration, resolve
 from saltern.errors import Problems
+
 from tests.sample import Recognisable, plan, real_catalogue, sample_data, sample_site
 
 NOVA = "/etc/nova/nova.conf"
@@ -51,9 +51,7 @@ def test_options_with_secrets_are_marked() -> None:
 def test_all_missing_secrets_are_named_at_once() -> None:
     with pytest.raises(Problems) as caught:
         resolve.resolve(sample_site(), real_catalogue(), {}, "cmp1")
-    assert [problem.path for problem in caught.value.problems] == [
-        f"secrets:{name}" for name in COMPUTE
-    ]
+    assert [problem.path for problem in caught.value.problems] == [f"secrets:{name}" for name in COMPUTE]
 
 
 def test_an_unknown_host_is_refused_with_a_suggestion() -> None:
@@ -72,9 +70,10 @@ def test_an_api_listens_on_the_loopback_and_haproxy_in_front() -> None:
     services = plan("ctl1").services
     ini = services["nova"].files["/etc/saltern/uwsgi/nova-api.ini"].settings["uwsgi"]
     assert ini["http-socket"] == "127.0.0.1:8774"
-    assert "    bind 10.20.0.11:8774 ssl crt /etc/saltern/pki/api.pem" in services["haproxy"].files[
-        "/etc/haproxy/haproxy.cfg"
-    ].settings
+    assert (
+        "    bind 10.20.0.11:8774 ssl crt /etc/saltern/pki/api.pem"
+        in services["haproxy"].files["/etc/haproxy/haproxy.cfg"].settings
+    )
     assert services["nova"].part["units"]["nova-api.service"]["probe"]["url"] == "http://127.0.0.1:8774/"
     assert not any(path.startswith("/etc/saltern/uwsgi/novncproxy") for path in services["nova"].files)
 
@@ -124,7 +123,9 @@ def test_time_flows_from_the_sites_servers_through_the_controllers() -> None:
 
 def context(host: str = "ctl1") -> derive.Context:
     site = sample_site()
-    return derive.Context(site, site.hosts[host], real_catalogue(), {}, lambda name: resolve.Secret(f"p@{name}"), "nova")
+    return derive.Context(
+        site, site.hosts[host], real_catalogue(), {}, lambda name: resolve.Secret(f"p@{name}"), "nova"
+    )
 
 
 def test_passwords_are_quoted_in_urls() -> None:

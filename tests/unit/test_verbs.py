@@ -54,7 +54,10 @@ def test_missing_secrets_and_unrenderable_values_come_at_once(inputs: verbs.Inpu
     del values["mariadb_nova"]
     secrets.write(inputs.secrets, values)
     change(inputs, "reserved_host_memory_mb: 1024", 'reserved_host_memory_mb: "1\\n2"')
-    assert paths(inputs) == ["secrets:mariadb_nova", "services:nova:files:/etc/nova/nova.conf:DEFAULT.reserved_host_memory_mb"]
+    assert paths(inputs) == [
+        "secrets:mariadb_nova",
+        "services:nova:files:/etc/nova/nova.conf:DEFAULT.reserved_host_memory_mb",
+    ]
 
 
 def test_explain(inputs: verbs.Inputs) -> None:

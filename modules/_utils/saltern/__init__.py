@@ -1,0 +1,1 @@
+"""Everything that Saltern decides: pure functions and frozen values, without Salt."""

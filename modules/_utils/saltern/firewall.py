@@ -54,7 +54,7 @@ def ruleset(management: str, openings: Iterable[Opening]) -> list[str]:
 def rules(opening: Opening) -> list[str]:
     """Return the rules that let one service in: one for everyone, or one for each IP version of its sources."""
     device = f'iifname "{opening["interface"]}" ' if opening.get("interface") else ""
-    port = f"{opening['proto']} dport {_ports(opening['ports'])} accept comment \"{opening['service']}\""
+    port = f'{opening["proto"]} dport {_ports(opening["ports"])} accept comment "{opening["service"]}"'
     return [f"{device}{source}{port}" for source in _sources(tuple(opening["sources"]))]
 
 

@@ -17,11 +17,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from .catalogue import Catalogue, uwsgi_path
-from .derive import CA_FILE, PLACEHOLDER, Context, api_url, fact
+from .derive import CA_FILE, PLACEHOLDER, Context, api_url
 from .errors import Problem, Problems
 from .firewall import ruleset
 from .layers import Secret
 from .model import ROLES, Host
+
 
 def database(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the connection to a database over TLS with the server's name checked."""
@@ -134,7 +135,11 @@ def time_sources(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     controllers = ctx.site.having("controller")
     if ctx.host in controllers:
         servers = list(ctx.site.ntp_servers)
-        return {"server": [f"{each} iburst" for each in servers], "local": "stratum 10", "allow": ctx.site.management.cidr}
+        return {
+            "server": [f"{each} iburst" for each in servers],
+            "local": "stratum 10",
+            "allow": ctx.site.management.cidr,
+        }
     return {"server": [f"{each.address} iburst minpoll 4 maxpoll 6" for each in controllers]}
 
 
@@ -224,9 +229,7 @@ def rabbitmq_hash(password: str) -> str:
 def messaging_services(catalogue: Catalogue) -> Iterator[str]:
     """Yield the services that use the message bus."""
     for service in catalogue.values():
-        files = [
-            entry for part in service.parts() for entry in part.get("files", {}).values()
-        ]
+        files = [entry for part in service.parts() for entry in part.get("files", {}).values()]
         if any("messaging" in names(entry.get("uses", [])) for entry in files):
             yield service.name
 
@@ -302,6 +305,7 @@ def clouds(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     }
     cloud = {"auth": auth, "region_name": ctx.site.region, "cacert": CA_FILE, "identity_api_version": 3}
     return {"clouds": {params["name"]: cloud}}
+
 
 def firewall(ctx: Context, params: Mapping[str, Any]) -> list[str]:
     """Return the nftables ruleset that opens only what this host's services need."""

@@ -178,7 +178,8 @@ def _service(context: Context, service: Service, part: Part) -> ServicePlan:
 
 def _file(ctx: Context, path: str, entry: Mapping[str, Any]) -> FilePlan:
     kind = entry.get("kind", "lines")
-    from_facts, written = split_facts(ctx, entry.get("settings", {})) if kind != "lines" else ({}, entry.get("settings", {}))
+    said = entry.get("settings", {})
+    from_facts, written = ({}, said) if kind == "lines" else split_facts(ctx, said)
     derived = _used(ctx, entry.get("uses", []), from_facts)
     layered: Layered = (
         ("derived", derived),
@@ -203,7 +204,7 @@ def _file(ctx: Context, path: str, entry: Mapping[str, Any]) -> FilePlan:
 def _used(ctx: Context, uses: Iterable[Any], start: dict[str, Any]) -> Any:
     result: Any = start
     for each in uses:
-        for name, params in (each.items() if isinstance(each, Mapping) else [(each, {})]):
+        for name, params in each.items() if isinstance(each, Mapping) else [(each, {})]:
             if name not in USES:
                 raise Problems([Problem(f"{ctx.service}:uses", name, suggestion(name, USES))])
             result = overlaid(result, USES[name](ctx, params or {}))
