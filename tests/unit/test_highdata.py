@@ -19,7 +19,8 @@ def test_phases_come_in_order() -> None:
     wanted = [
         "host: packages are installed", "nova: /etc/nova/nova.conf", "infrastructure: units run",
         "mariadb: databases are there", "nova: API schema is current", "nova: cells are mapped",
-        "nova: schema is current", "identity: units run", "keystone: user nova", "service: units run", "neutron: network public",
+        "nova: schema is current", "identity: units run", "keystone: user nova",
+        "service: units run", "neutron: network public",
     ]  # fmt: skip
     assert [order.index(each) for each in wanted] == sorted(order.index(each) for each in wanted)
 
