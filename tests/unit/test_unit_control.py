@@ -93,6 +93,7 @@ def test_all_that_is_needed_in_one_call_each(converge):
         "enable a.service b.service",
         "restart a.service b.service",
         "show",
+        "show",
     ]
     assert report.changes == {"a.service": "enabled, started", "b.service": "enabled, started"}
     assert report.troubles == {}
@@ -250,3 +251,20 @@ class TestTools:
         assert systemd.journal("a.service") == "(no journal)"
         with pytest.raises(SalternError, match="systemctl: No such file"):
             systemd.Systemctl().attempt("restart", ["a"], 5)
+
+
+
+def test_a_unit_that_went_down_with_another_one_is_started_again(converge):
+    class Bound(Manager):
+        """Stops ``bound.socket`` whenever ``base.socket`` restarts, as ``BindsTo=`` does."""
+
+        def attempt(self, verb, names, timeout):
+            answer = super().attempt(verb, names, timeout)
+            if verb == "restart" and "base.socket" in names:
+                self.units["bound.socket"] = unit("bound.socket", active="inactive", sub="dead")
+            return answer
+
+    down = unit("base.socket", active="inactive", sub="dead")
+    calls, report = converge(Bound(down, unit("bound.socket")), Wish("base.socket"), Wish("bound.socket"))
+    assert calls[-2:] == ["restart bound.socket", "show"]
+    assert report.troubles == {}

@@ -35,6 +35,8 @@ def converge(wishes: Sequence[Wish], secrets: Mapping[str, str], timeout: float,
     if todo.missing:
         return Report({}, dict.fromkeys(todo.missing, "there is no such unit; is its package installed?"))
     refused = act(control, todo, wishes, timeout)
+    if todo.restart or todo.stop:
+        revive(control, wishes, timeout)
     # when nothing was touched, what systemd said a moment ago still holds
     troubles = verify(control, wishes, todo, {} if todo.changes else units, secrets, timeout)
     return Report(todo.changes, {name: refused for name in todo.reload if refused} | troubles)
@@ -65,6 +67,13 @@ def act(control: systemd.Systemctl, todo: Plan, wishes: Sequence[Wish], timeout:
     control.attempt("stop", todo.stop, timeout)
     control.attempt("restart", todo.restart, timeout)
     return control.attempt("reload", todo.reload, timeout)
+
+
+def revive(control: systemd.Systemctl, wishes: Sequence[Wish], timeout: float) -> None:
+    """Start what is down although nothing of it failed: units that are bound to one that was just restarted."""
+    units = control.show([wish.name for wish in wishes])
+    down = [name for name, unit in units.items() if unit.active == "inactive" and not unit.busy]
+    control.attempt("restart", down, timeout)
 
 
 def verify(

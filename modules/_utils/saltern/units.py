@@ -166,7 +166,8 @@ def plan(wishes: Sequence[Wish], units: Mapping[str, Unit], times: Times) -> Pla
     verbs = {wish.name: _verb(wish, unit, times) for wish, unit in present}
     in_the_way = dict(_held_up(verbs, units))
     for service, socket in in_the_way.items():
-        verbs[service] = ("restarted", f"{socket} starts")
+        if verbs[service][0] in ("", "reloaded"):
+            verbs[service] = ("restarted", f"{socket} starts")
     reasons = {name: f"{verb} ({reason})" if reason else verb for name, (verb, reason) in verbs.items() if verb}
     reload = [name for name, (verb, _) in verbs.items() if verb == "reloaded"]
     return Plan(
@@ -183,10 +184,10 @@ def plan(wishes: Sequence[Wish], units: Mapping[str, Unit], times: Times) -> Pla
 
 
 def _held_up(verbs: Mapping[str, tuple[str, str]], units: Mapping[str, Unit]) -> Iterator[tuple[str, str]]:
-    """Yield services that run, with a socket of theirs that is to start: systemd refuses that until they stop."""
+    """Yield services that run, with a socket of theirs that is to (re)start: systemd refuses that until they stop."""
     for name, (verb, _) in list(verbs.items()):
-        for service in units[name].triggers if verb == "started" and name.endswith(".socket") else ():
-            if verbs.get(service, ("restarted",))[0] in ("", "reloaded") and units[service].runs:
+        for service in units[name].triggers if verb in ("started", "restarted") and name.endswith(".socket") else ():
+            if service in verbs and units[service].runs:
                 yield service, name
 
 
