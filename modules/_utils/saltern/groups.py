@@ -21,7 +21,7 @@ from .derive import CA_FILE, PLACEHOLDER, Context, api_url
 from .errors import Problem, Problems
 from .firewall import ruleset
 from .layers import Secret
-from .model import ROLES, Host
+from .model import ROLES
 
 
 def database(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,10 +287,6 @@ def _sources(ctx: Context, words: list[str]) -> list[str]:
         elif word == "management":
             result.append(ctx.site.management.cidr)
     return result
-
-
-def _at(ctx: Context, host: Host) -> Context:
-    return Context(ctx.site, host, ctx.catalogue, ctx.parts, ctx.secret, ctx.service)
 
 
 def clouds(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
