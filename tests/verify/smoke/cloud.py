@@ -104,6 +104,8 @@ def move_in(cloud: Cloud) -> None:
         identity.assign_project_role_to_user(cloud.project, who, identity.find_role(role, ignore_missing=False))
     auth = cloud.admin.config.get_auth_args()
     cloud.user = openstack.connect(
+        load_yaml_config=False,
+        load_envvars=False,
         auth_url=auth["auth_url"],
         username=PREFIX,
         password=cloud.password,
@@ -113,6 +115,8 @@ def move_in(cloud: Cloud) -> None:
         region_name=cloud.admin.config.get_region_name(),
         cacert=cloud.ca_file,
     )
+    if cloud.user.current_user_id != user.id or cloud.user.current_project_id != cloud.project.id:
+        raise Failed(f"the login of {PREFIX} led to another user or project")
     cloud.placer = cloud.admin.connect_as_project(PREFIX)
 
 
@@ -153,14 +157,12 @@ def ready(cloud: Cloud, name: str, data: str, address: str = "") -> guest.Ready:
     seen: guest.Ready = until(
         f"{name}: ready line on the console", lambda: guest.ready(cloud.console(name)), READY_SECONDS, 1.5
     )
-    expected = {"hostname": f"{PREFIX}-{name}", "user_data": guest.digest(data)}
-    if address:
-        expected["address"] = address
+    if not seen.instance.startswith("i-"):
+        raise Failed(f"{name}: the guest got no answer from 169.254.169.254 in {seen.uptime:.0f} s")
+    expected = {"hostname": f"{PREFIX}-{name}", "user_data": guest.digest(data), "address": address or seen.address}
     for what, value in expected.items():
         if getattr(seen, what) != value:
             raise Failed(f"{name}: {what} in the guest is {getattr(seen, what)}, expected {value}")
-    if not seen.instance.startswith("i-"):
-        raise Failed(f"{name}: no instance id from the metadata service: {seen.instance}")
     return seen
 
 
