@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ PURE = "modules/_utils/saltern"
 SOURCES = ("frontdoor", "lab", "modules", "states", "tests")
 QUICK = ("tests/unit", "tests/render")
 NODES = ("tests/integration",)
+REACHED = (sys.executable, "-m", "coverage", "report", "--fail-under=100", "--skip-covered", "--show-missing")
 OURS = "made-by-test"
 """A file in a lab's state that says that the tests built it, and so may take it down."""
 
@@ -59,7 +61,7 @@ def linters() -> dict[str, Sequence[str]]:
     return {
         "ruff check": (sys.executable, "-m", "ruff", "check", "."),
         "ruff format": (sys.executable, "-m", "ruff", "format", "--check", "."),
-        "mypy": (sys.executable, "-m", "mypy", PURE),
+        "mypy": (sys.executable, "-m", "mypy", PURE, "frontdoor", "lab"),
         "yamllint": (sys.executable, "-m", "yamllint", "--strict", *data),
         "salt-lint": (sys.executable, "-m", "saltlint", *plain),
     }
@@ -88,18 +90,24 @@ def counted(report: str) -> Count:
     return total
 
 
-def pytest(paths: Iterable[str], slow: bool) -> Count:
-    """Run tests; a run that breaks off counts as one failure."""
+def pytest(paths: Iterable[str], slow: bool, measured: Sequence[str] = ()) -> Count:
+    """Run tests; a run that breaks off counts as one failure, and so does a line of `measured` that no test reaches."""
     there = [path for path in paths if (REPOSITORY / path.split("::")[0]).exists()]
     if not there:
         return Count()
     with tempfile.TemporaryDirectory() as directory:
-        report = Path(directory) / "report.xml"
-        options = [f"--junit-xml={report}", *([] if slow else ["-m", "not slow"])]
+        report, lines = Path(directory) / "report.xml", Path(directory) / "lines"
+        options = [f"--junit-xml={report}", "--cov-report=", *(f"--cov={each}" for each in measured)]
+        options += [] if slow else ["-m", "not slow"]
         code = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *there], cwd=REPOSITORY, check=False
+            [sys.executable, "-m", "pytest", *options, *there],
+            cwd=REPOSITORY,
+            env={**os.environ, "COVERAGE_FILE": str(lines)},
+            check=False,
         ).returncode
         count = counted(report.read_text()) if report.exists() else Count()
+        if measured:
+            count += check("coverage", [*REACHED, f"--data-file={lines}"])
     broken = code not in (0, 5) and not count.failed
     return count + Count(failed=int(broken))
 
@@ -136,7 +144,7 @@ def quick(arguments: argparse.Namespace) -> Count:
     total = Count()
     for name, argv in linters().items():
         total += check(name, argv)
-    return total + pytest(QUICK, slow=arguments.all)
+    return total + pytest(QUICK, slow=arguments.all, measured=(PURE,))
 
 
 def with_nodes(arguments: argparse.Namespace, paths: Sequence[str]) -> Count:

@@ -75,6 +75,10 @@ def test_texts_without_options_show_lines():
     assert long.endswith("… 61 more lines")
 
 
+def test_a_plain_word_instead_of_a_mapping_has_no_options():
+    assert diff("yaml", "word\n", render("yaml", {"a": 1})) == {"a": {"old": None, "new": "1"}}
+
+
 @pytest.mark.parametrize(("kind", "old"), [("python", "A = ("), ("yaml", "a: ["), ("json", "{")])
 def test_a_text_that_cannot_be_read_is_compared_by_lines(kind, old):
     assert "text" in diff(kind, old, render(kind, {"A": 1}))

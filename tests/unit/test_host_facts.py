@@ -224,7 +224,7 @@ class Quiet(http.server.BaseHTTPRequestHandler):
 def web() -> Iterator[int]:
     """The port of an HTTP server."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server.server_port
     server.shutdown()
     server.server_close()

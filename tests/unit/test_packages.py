@@ -11,6 +11,7 @@ from saltern import debian
 from saltern.errors import SalternError
 from saltern.packages import Package, changes, last_lines, parse_query, remedy, todo
 
+ARCHITECTURES = "lib\tiF \t6\nlib\tii \t6\n"
 QUERY = (
     "nova-api\tii \t1\nnew\tun \t\nkept\thi \t2\nremoved\trc \t3\nhalf\tiU \t4\nbad\tiHR\t5\nlib\tii \t6\nlib\tiF \t6\n"
 )
@@ -20,6 +21,7 @@ def test_states():
     known = parse_query(QUERY)
     assert [name for name, package in known.items() if package.installed] == ["nova-api", "kept"]
     assert [name for name, package in known.items() if package.broken] == ["half", "bad", "lib"]
+    assert parse_query(ARCHITECTURES)["lib"].broken
 
 
 def test_what_is_to_be_done():

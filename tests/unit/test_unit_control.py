@@ -253,7 +253,6 @@ class TestTools:
             systemd.Systemctl().attempt("restart", ["a"], 5)
 
 
-
 def test_a_unit_that_went_down_with_another_one_is_started_again(converge):
     class Bound(Manager):
         """Stops ``bound.socket`` whenever ``base.socket`` restarts, as ``BindsTo=`` does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,21 @@ def test_the_closing_line() -> None:
 def test_a_failing_check_counts_and_shows_its_words(capfd: pytest.CaptureFixture[str]) -> None:
     assert testing.check("bad", [sys.executable, "-c", "print('why'); raise SystemExit(1)"]) == Count(failed=1)
     assert "why" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("called", "expected", "said"),
+    [("f(0), f(1)", Count(passed=2), r"coverage +passed"), ("f(0)", Count(1, 1), r"coverage +FAILED(.|\n)* 75% +3\n")],
+)
+def test_a_line_that_no_test_reaches_is_a_failure(
+    called: str, expected: Count, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "measured.py").write_text("def f(x):\n    if x:\n        return 1\n    return 0\n")
+    load = f"import sys\nsys.path.insert(0, {str(tmp_path / 'package')!r})\nimport measured\nf = measured.f\n"
+    (tmp_path / "test_x.py").write_text(f"{load}def test_f(): assert [{called}][0] == 0\n")
+    assert testing.pytest([str(tmp_path / "test_x.py")], False, [str(tmp_path / "package")]) == expected
+    assert re.search(said, capfd.readouterr().out)
 
 
 def test_a_test_run_with_failures_has_a_bad_exit_code(tmp_path: Path) -> None:

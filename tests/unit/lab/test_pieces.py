@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from lab import disk, image, saltconf, sites, status, tagger
 from lab.command import LabError
+from lab.layout import Lab
 from lab.mirror import Entry
 from lab.units import Unit, wait
 
@@ -91,9 +93,16 @@ def test_the_master_accepts_nobody_by_itself() -> None:
     assert settings["interface"] == "10.20.0.5"
 
 
-def test_keys_are_made_once_and_pinned_on_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.layout.STATE", tmp_path)
-    lab = sites.load("lab")
+@pytest.fixture(scope="module")
+def with_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab with a state of its own; making its keys takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lab.layout.STATE", tmp_path_factory.mktemp("state"))
+        yield sites.load("lab")
+
+
+def test_keys_are_made_once_and_pinned_on_both_sides(with_keys: Lab) -> None:
+    lab = with_keys
     deploy, cmp1 = (disk.files(lab, node, ()) for node in (lab.nodes[0], lab.nodes[2]))
     assert cmp1["etc/salt/pki/minion/minion.pub"] == deploy["etc/salt/pki/master/minions/cmp1"]
     assert cmp1["etc/salt/pki/minion/minion_master.pub"] == deploy["etc/salt/pki/master/master.pub"]
@@ -112,9 +121,8 @@ def test_no_node_has_a_route_out() -> None:
         assert "Route" not in text
 
 
-def test_libvirt_guests_is_masked_on_compute_hosts_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.layout.STATE", tmp_path)
-    lab = sites.load("lab")
+def test_libvirt_guests_is_masked_on_compute_hosts_only(with_keys: Lab) -> None:
+    lab = with_keys
     unit = "etc/systemd/system/libvirt-guests.service"
     assert [unit in disk.files(lab, node, ()) for node in lab.nodes] == [False, False, True, True]
 

@@ -113,7 +113,7 @@ class Mirror(BaseHTTPRequestHandler):
 def mirror() -> Iterator[str]:
     Mirror.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -130,7 +130,7 @@ def through(mirror: str, tmp_path: Path) -> Iterator[int]:
 
     server = proxy.Server(socket.create_server(("127.0.0.1", 0)))
     server.RequestHandlerClass = Here
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server.socket.getsockname()[1]
     server.shutdown()
     server.server_close()
