@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab import nodes
+from lab import nodes, saltconf
 from lab.command import LabError
 from lab.layout import Lab
 from lab.progress import Board, shown
@@ -50,7 +50,7 @@ def run(
     targets = list(hosts or (node.id for node in lab.nodes))
     board = Board(targets)
     # A run that was broken off on this machine may still be at work on the hosts: wait for it there.
-    settings = {"queue": True, **(keywords or {})}
+    settings = {"queue": True, "localconfig": saltconf.PROGRESS, **(keywords or {})}
     order = {"function": function, "arguments": list(arguments), "keywords": settings, "hosts": targets}
     with shown(board, sys.stdout) as view:
         for event in events(lab, {**order, "outline": function == "state.highstate"}):
