@@ -60,3 +60,11 @@ def test_an_object_listed_as_absent_is_removed() -> None:
     assert "openstack_resource.absent" in states["nova: flavor old is gone"]
     assert "absent" not in str(states["nova: flavor old is gone"]["openstack_resource.absent"][3])
     assert "openstack_resource.present" in states["nova: flavor new"]
+
+
+def test_a_unit_that_another_role_runs_is_not_kept_off() -> None:
+    data = sample_data()
+    data["hosts"]["ctl1"] |= {"roles": ["controller", "compute"], "interfaces": data["hosts"]["cmp1"]["interfaces"]}
+    both, alone = (highdata.build(plan(host, data).as_data()) for host in ("ctl1", "cmp1"))
+    assert "neutron: colliding units are off" not in both
+    assert alone["neutron: colliding units are off"]["unit.dead"][1] == {"units": ["haproxy.service"]}
