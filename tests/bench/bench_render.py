@@ -12,12 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.bench.figures import Figure, good, lines  # noqa: E402
+
 SIZES = (250, 500, 1000)
 RUNS = 3
 SECONDS, MEGABYTES = 30.0, 500.0
@@ -76,6 +80,24 @@ def measured(hosts: int) -> dict[str, float]:
     return {key: median(run[key] for run in runs) for key in runs[0]}
 
 
+def judged(results: dict[int, dict[str, float]]) -> list[Figure]:
+    """Return the largest site's time and memory and how the cost of a host grows, against the budgets."""
+    small, large = min(results), max(results)
+    growth = (results[large]["cpu"] / large) / (results[small]["cpu"] / small)
+    scale, found = max(large / 1000, 1), results[large]
+    note = f"medians of {RUNS}: {found['files']:.0f} files, {found['characters'] / 1e6:.1f} MB of text"
+    return [
+        Figure(f"{large} hosts rendered", found["seconds"], "s", SECONDS * scale, note),
+        Figure(f"{large} hosts: peak memory", found["megabytes"], "MB", MEGABYTES * scale),
+        Figure(f"a host's cost among {large} ÷ among {small}", growth, "x", SLACK, "1 is linear"),
+    ]
+
+
+def figures(sizes: Iterable[int] = SIZES) -> list[Figure]:
+    """Measure sites of several sizes."""
+    return judged({hosts: measured(hosts) for hosts in sizes})
+
+
 def main(sizes: list[int]) -> int:
     """Print a line for each size and the verdict; return 1 when a budget is exceeded."""
     results = {}
@@ -85,14 +107,9 @@ def main(sizes: list[int]) -> int:
             f"{hosts:5} hosts: {found['seconds']:6.2f} s (CPU {found['cpu']:.2f} s, reading {found['loading']:.2f} s),"
             f" peak {found['megabytes']:.0f} MB, {found['files']:.0f} files, {found['characters'] / 1e6:.1f} MB of text"
         )
-    small, large = min(sizes), max(sizes)
-    growth = (results[large]["cpu"] / large) / (results[small]["cpu"] / small)
-    print(f"a host costs {growth:.2f} times as much among {large} as among {small} (linear: at most {SLACK})")
-    scale = max(large / 1000, 1)
-    fits = results[large]["seconds"] <= SECONDS * scale and results[large]["megabytes"] <= MEGABYTES * scale
-    good = fits and growth <= SLACK
-    print(f"budget for 1,000 hosts: {SECONDS:.0f} s, {MEGABYTES:.0f} MB: {'met' if good else 'EXCEEDED'}")
-    return 0 if good else 1
+    verdict = judged(results)
+    print("\n".join(lines(verdict)))
+    return 0 if good(verdict) else 1
 
 
 if __name__ == "__main__":

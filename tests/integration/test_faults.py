@@ -1,0 +1,165 @@
+"""What goes wrong on the finished lab does no harm, and what a run says of it can be believed.
+
+Each test that writes the master's site file gets the old one back, applied, however it ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from saltern import catalogue
+
+from lab import nodes, sites
+from lab.layout import Lab
+from tests.lab_tools import (
+    Answer,
+    answering,
+    file_of,
+    model_of,
+    nothing_to_do,
+    override,
+    plan,
+    salt,
+    site_text,
+    starts,
+    write_site,
+)
+from tests.sample import SERVICES
+
+LAB = sites.load(os.environ.get("SALTERN_SITE", "lab"))
+CONTROLLER = LAB.site.having("controller")[0].id
+EVERYONE = [node.id for node in LAB.nodes]
+SALT_CALL = ("salt-call", "--out=json", "--log-level=error", "--retcode-passthrough")
+GLANCE = "/etc/glance/glance-api.conf"
+UWSGI = "/etc/saltern/uwsgi/glance-api.ini"
+UNIT = "glance-api.service"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    assert all(nodes.leader(LAB, node) for node in LAB.nodes), f"the lab {LAB.name} does not run"
+    return LAB
+
+
+@pytest.fixture
+def site_file(lab: Lab) -> Iterator[dict[str, Any]]:
+    """Give the site as data; whatever a test did with it, the old one holds in the end."""
+    text = site_text(lab)
+    yield yaml.safe_load(text)
+    write_site(lab, text)
+    healed = salt(lab, [CONTROLLER], "state.apply", "glance", "queue=True")
+    assert healed.code == 0, f"the old site file cannot be applied again: {healed.words[-3000:]}"
+
+
+def refused(answer: Answer, host: str) -> str:
+    """Return what a host said that was not to run any state."""
+    said = answer.hosts.get(host)
+    assert isinstance(said, list), f"{host}: ran all the same: {answer.words[-2000:]}"
+    return "\n".join(map(str, said))
+
+
+def test_a_bad_site_file_says_everything_and_changes_nothing(lab: Lab, site_file: dict[str, Any]) -> None:
+    before, text = starts(lab, CONTROLLER), file_of(lab, CONTROLLER, GLANCE)
+    override(site_file, "glance", GLANCE, "DEFAULT", image_size_cap=1099511627001)
+    hosts = list(site_file["hosts"].values())
+    hosts[-1]["address"] = hosts[0]["address"]
+    hosts[-1]["roles"] = ["compute", "butler"]
+    site_file["regoin"] = "RegionTwo"
+    site_file["services"]["nvoa"] = {}
+    next(iter(site_file["networks"]["provider"].values()))["vlan"] = 9999
+    write_site(lab, site_file)
+    answer = salt(lab, EVERYONE, "state.highstate")
+    assert answer.code != 0, "the exit code says that all is well"
+    for host in EVERYONE:
+        said = refused(answer, host)
+        missing = [word for word in ("butler", hosts[0]["address"], "regoin", "nvoa", "9999") if word not in said]
+        assert not missing, f"{host}: not told of {missing}: {said}"
+        assert "Traceback" not in said
+    assert file_of(lab, CONTROLLER, GLANCE) == text
+    assert starts(lab, CONTROLLER) == before
+
+
+def test_a_bad_site_file_has_a_bad_exit_code_on_the_host_too(lab: Lab, site_file: dict[str, Any]) -> None:
+    site_file["regoin"] = "RegionTwo"
+    write_site(lab, site_file)
+    node = lab.node(CONTROLLER)
+    assert node
+    words = nodes.call(lab, node, "sh", "-c", f"{' '.join(SALT_CALL)} state.highstate; echo code $?")
+    assert "regoin" in words
+    assert words.split()[-2:] != ["code", "0"], words
+
+
+def test_a_wrong_option_is_refused_before_anything_is_touched(lab: Lab, site_file: dict[str, Any]) -> None:
+    before, text = starts(lab, CONTROLLER), file_of(lab, CONTROLLER, GLANCE)
+    override(site_file, "glance", GLANCE, "DEFAULT", image_size_capp=1099511627001)
+    write_site(lab, site_file)
+    answer = salt(lab, [CONTROLLER], "state.apply", "glance")
+    assert answer.code != 0
+    comment = answer.not_true(CONTROLLER).get(f"glance: {GLANCE}", "the state was content")
+    assert "image_size_capp" in comment, comment
+    assert "did you mean 'image_size_cap'" in comment, comment
+    assert answer.changes(CONTROLLER) == {}
+    assert file_of(lab, CONTROLLER, GLANCE) == text
+    assert starts(lab, CONTROLLER) == before
+
+
+def test_a_service_that_is_not_ready_fails_its_state_and_is_healed(lab: Lab, site_file: dict[str, Any]) -> None:
+    """Glance is told to listen where the identity service does: it cannot start, and the run says why."""
+    good = yaml.safe_dump(site_file)
+    override(site_file, "glance", UWSGI, "uwsgi", **{"http-socket": "127.0.0.1:5000"})
+    write_site(lab, site_file)
+    broken = salt(lab, [CONTROLLER], "state.apply", "glance")
+    assert broken.code != 0, "the exit code says that all is well"
+    comment = broken.not_true(CONTROLLER).get("service: units run", "the state was content")
+    assert UNIT in comment, comment
+    assert "Address already in use" in comment, f"the last log lines are missing: {comment}"
+    write_site(lab, good)
+    healed = salt(lab, [CONTROLLER], "state.apply", "glance")
+    assert healed.not_true(CONTROLLER) == {}
+    assert UNIT in healed.changes(CONTROLLER)["service: units run"]
+
+
+def test_a_dead_compute_host_does_not_fail_the_controller(lab: Lab) -> None:
+    dead = lab.node(lab.site.having("compute")[-1].id)
+    assert dead
+    nodes.stop(lab, dead, graceful=False)
+    try:
+        nothing_to_do(salt(lab, [CONTROLLER], "state.highstate"), [CONTROLLER])
+    finally:
+        nodes.bring_up(lab, dead)
+    answering(lab, [dead.id])
+    nothing_to_do(salt(lab, [dead.id], "state.highstate"), [dead.id])
+
+
+def test_a_dry_run_of_the_finished_cloud_finds_nothing_to_do(lab: Lab) -> None:
+    nothing_to_do(salt(lab, EVERYONE, "state.highstate", "test=True"), EVERYONE)
+
+
+def test_a_dry_run_tells_what_the_run_then_does(lab: Lab, site_file: dict[str, Any]) -> None:
+    override(site_file, "glance", GLANCE, "DEFAULT", image_size_cap=1099511627001)
+    write_site(lab, site_file)
+    before, text = starts(lab, CONTROLLER), file_of(lab, CONTROLLER, GLANCE)
+    dry = salt(lab, [CONTROLLER], "state.highstate", "test=True")
+    assert file_of(lab, CONTROLLER, GLANCE) == text, "the dry run wrote the file"
+    assert starts(lab, CONTROLLER) == before, "the dry run restarted something"
+    told = dry.changes(CONTROLLER)
+    assert told, "the dry run tells of no change"
+    results = {name: each["result"] for name, each in dry.states(CONTROLLER).items()}
+    assert {name for name, result in results.items() if result is not True} == set(told)
+    assert {results[name] for name in told} == {None}
+    done = salt(lab, [CONTROLLER], "state.highstate")
+    assert done.code == 0, done.not_true(CONTROLLER)
+    assert told == done.changes(CONTROLLER)
+
+
+@pytest.mark.parametrize("service", sorted(catalogue.load(SERVICES)))
+def test_each_service_can_be_applied_alone(lab: Lab, service: str) -> None:
+    model = model_of(lab)
+    having = [host for host in EVERYONE if service in plan(model, host)["services"]]
+    if not having:
+        pytest.skip(f"no host of the lab has {service}")
+    nothing_to_do(salt(lab, having, "state.apply", service), having)
