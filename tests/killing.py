@@ -43,7 +43,7 @@ COMMANDS = {"apt": ["-x", "apt-get|dpkg"], "sync": ["-f", "(manage|db-manage) .*
 
 @dataclass(frozen=True)
 class Point:
-    """One kill: on which kind of host, in which phase, of what; a seed chooses the delay, and a state if none is named."""
+    """One kill: where, in which phase, of what; a seed picks the state, unless named, and the delay."""
 
     where: str
     phase: str

@@ -63,9 +63,7 @@ def test_what_cannot_be_measured_is_told_all_at_once(capsys: pytest.CaptureFixtu
     assert "--runs: 0" in said
 
 
-def test_figures_are_printed_as_data(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figures_are_printed_as_data(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_render.figures, "__defaults__", ((3, 6),))
     monkeypatch.setattr(bench_render, "SLACK", 1000.0)
     assert main.main(["bench", "render", "--json"]) == 0
