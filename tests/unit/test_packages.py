@@ -219,3 +219,14 @@ class TestTransaction:
         tools("dpkg-query", "dpkg-query: error: no database")
         with pytest.raises(SalternError, match="no database"):
             apt.query()
+
+
+def test_the_bus_is_told_of_new_policies_where_there_is_one(apt, monkeypatch):
+    asked = []
+    monkeypatch.setattr(apt, "_run", lambda command, timeout: asked.append(command))
+    apt._renew_bus()
+    assert asked == []
+    (apt.root / "run/dbus").mkdir(parents=True)
+    (apt.root / "run/dbus/system_bus_socket").touch()
+    apt._renew_bus()
+    assert asked[0][-1] == "org.freedesktop.DBus.ReloadConfig"
