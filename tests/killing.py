@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from lab import highstate, nodes
+from lab import highstate, nodes, saltconf
 from lab.command import LabError
 from lab.layout import Lab, Node
 from lab.progress import Board
@@ -91,7 +91,8 @@ class Running:
         self.hosts = list(hosts)
         self.board = Board(self.hosts)
         self.under_way, self.over = Event(), Event()
-        order = {"function": "state.highstate", "keywords": {"queue": True}, "hosts": self.hosts}
+        keywords = {"queue": True, "localconfig": saltconf.PROGRESS}
+        order = {"function": "state.highstate", "keywords": keywords, "hosts": self.hosts}
         argv = nodes.enter(lab, lab.deploy, highstate.PYTHON, "-P", highstate.DRIVER, json.dumps(order))
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
         self.thread = Thread(target=self._follow, daemon=True)

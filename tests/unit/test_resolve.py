@@ -217,3 +217,9 @@ def test_a_port_for_a_role_that_nobody_holds_stays_shut() -> None:
     ports = {port for each in plan("ctl1", data).openings for port in each["ports"]}
     assert not ports & {8775, 6642}
     assert 5000 in ports
+
+
+def test_each_host_sends_routed_frames_under_a_mac_of_its_own() -> None:
+    macs = {derive.fact(context(host), "chassis_mac") for host in ("cmp1", "cmp2")}
+    assert len(macs) == 2
+    assert all(mac.startswith("physnet1:0e:") and len(mac.split(":")) == 7 for mac in macs)

@@ -6,6 +6,7 @@ both are listed here, each with one function, so that every URL, address and pas
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,17 @@ def _tunnel_ports(ctx: Context) -> dict[str, Any]:
     return {"tunnel0": {"address": f"{ctx.host.tunnel_address}/{prefix}", "mtu": ctx.site.trunk.mtu}}
 
 
+def _chassis_mac(ctx: Context) -> str:
+    """Return the MAC under which this host sends routed frames into VLANs, the same at each run.
+
+    A router that is on every host at once has one MAC; switches between the hosts must not see it in two places.
+    Source: ovn-controller(8), ovn-chassis-mac-mappings.
+    """
+    digest = hashlib.sha256(f"{ctx.site.name}/{ctx.host.id}".encode()).hexdigest()
+    octets = ["0e", *(digest[at : at + 2] for at in range(0, 10, 2))]
+    return f"{ctx.site.trunk.physical_network}:{':'.join(octets)}"
+
+
 FACTS: Mapping[str, Callable[[Context], Any]] = {
     "address": lambda ctx: ctx.host.address,
     "amqps_listener": lambda ctx: f"{ctx.host.address}:5671",
@@ -89,6 +101,7 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "api_names": lambda ctx: [ctx.site.api_name, ctx.site.api_address, ctx.fqdn(ctx.controller)],
     "bridge_mappings": lambda ctx: f"{ctx.site.trunk.physical_network}:{ctx.site.trunk.bridge}",
     "ca_file": lambda ctx: CA_FILE,
+    "chassis_mac": _chassis_mac,
     "controller_address": lambda ctx: ctx.controller.address,
     "controller_name": lambda ctx: ctx.fqdn(ctx.controller),
     "dashboard_hosts": lambda ctx: [ctx.site.api_name, ctx.site.api_address, "127.0.0.1"],
