@@ -26,6 +26,10 @@ PROGRAMS = {
     "nsenter": "util-linux",
     "openssl": "openssl",
     "gpgv": "gpgv",
+    # for verification: the guest image, and probes from the provider's side
+    "qemu-img": "qemu-utils",
+    "ping": "iputils-ping",
+    "ssh": "openssh-client",
 }
 
 
