@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-
 from saltern import highdata
+
 from tests.sample import ROOT, plan, real_catalogue
 
 STATES = ROOT / "states"
