@@ -33,9 +33,17 @@ def there(path: Path) -> bool:
     return os.path.exists(path)
 
 
-def inputs(args: Namespace) -> verbs.Inputs:
-    """Return the files that a command line means; secrets.yaml beside the site file counts when it is there."""
+def inputs(args: Namespace, otherwise: str | None = None) -> verbs.Inputs:
+    """Return the files that a command line means; secrets.yaml beside the site file counts when it is there.
+
+    ``otherwise`` names the site that is shown, and said to be shown, as long as there is no pillar/site.yaml.
+    """
     path = find_site(args.site)
+    if path == OWN_SITE and not there(path):
+        if not otherwise:
+            raise Problems([Problem(str(path), "not there", "`./saltern init` writes it; or name a site, such as lab")])
+        sys.stderr.write(f"{path}: not there yet (`./saltern init` writes it); this is the site {otherwise}\n")
+        path = find_site(otherwise)
     beside = path.with_name("secrets.yaml")
     secrets = Path(args.secrets) if args.secrets else beside if there(beside) else None
     return verbs.Inputs(path, REPOSITORY / "pillar/services", secrets)
@@ -85,7 +93,7 @@ def explain_arguments(parser: ArgumentParser) -> None:
 
 def explain(args: Namespace) -> int:
     """Say what each layer says of an option, and which one wins."""
-    return answer(lambda: verbs.explain(inputs(args), args.host, args.service, args.option))
+    return answer(lambda: verbs.explain(inputs(args, "lab"), args.host, args.service, args.option))
 
 
 def plan_arguments(parser: ArgumentParser) -> None:
@@ -103,7 +111,8 @@ def plan(args: Namespace) -> int:
         return answer_diff(args)
     return answer(
         lambda: "\n".join(
-            f"# host {host}\n{planning.whole(files)}" for host, files in verbs.plan(inputs(args), args.host).items()
+            f"# host {host}\n{planning.whole(files)}"
+            for host, files in verbs.plan(inputs(args, "lab"), args.host).items()
         )
     )
 

@@ -67,6 +67,23 @@ def test_explain_and_plan_of_a_site_by_name(capsys: pytest.CaptureFixture[str]) 
     assert "did you mean" in capsys.readouterr().err
 
 
+def test_without_a_site_file_the_labs_is_shown_but_never_called_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(site_verbs, "OWN_SITE", tmp_path / "site.yaml")
+    assert run("plan", "--host", "cmp1") == 0
+    shown = capsys.readouterr()
+    assert "==> /etc/nova/nova.conf <==" in shown.out
+    assert "not there yet (`./saltern init` writes it); this is the site lab" in shown.err
+    assert run("explain", "cmp1", "nova", "DEFAULT.my_ip") == 0
+    assert "this is the site lab" in capsys.readouterr().err
+    assert run("validate") == 1
+    assert "`./saltern init` writes it; or name a site" in capsys.readouterr().err
+    written(tmp_path / "site.yaml")
+    assert run("plan", "--host", "cmp1") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_the_reader_may_go_away() -> None:
     code = "import sys; from frontdoor import site_verbs; sys.exit(site_verbs.answer(lambda: 'x\\n' * 200000))"
     path = {"PYTHONPATH": f"{site_verbs.REPOSITORY}:{site_verbs.REPOSITORY}/modules/_utils"}
