@@ -6,6 +6,7 @@ the cause of each is named only because of it follows from the clean runs before
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -37,7 +38,7 @@ class Breakage:
 def edited(path: str, expression: str, after: str = "true") -> tuple[str, str]:
     """Return the commands that edit a file and that put the old one back, with a command after each."""
     saved = f"/root/sabotage{path.replace('/', '-')}"
-    broken = f"cp -a {path} {saved} && sed -i {expression!r} {path} && ! cmp -s {path} {saved} && {after}"
+    broken = f"cp -a {path} {saved} && sed -i {shlex.quote(expression)} {path} && ! cmp -s {path} {saved} && {after}"
     return broken, f"cp -a {saved} {path} && rm {saved} && {after}"
 
 

@@ -88,6 +88,13 @@ def within(port: tuple[str, int], opening: dict[str, Any]) -> bool:
     return any(each[0] <= port[1] <= each[-1] for each in ends)
 
 
-def ask(function: str, *arguments: Any, target: str = "*") -> dict[str, Any]:
+@functools.cache
+def alive() -> tuple[str, ...]:
+    """Return the hosts whose minions answer: nobody else is waited for."""
+    return tuple(salt.client.LocalClient(MASTER).cmd("*", "test.ping", timeout=5, gather_job_timeout=3))
+
+
+def ask(function: str, *arguments: Any) -> dict[str, Any]:
     """Return every host's answer to one job; a host that is silent has none."""
-    return dict(salt.client.LocalClient(MASTER).cmd(target, function, list(arguments), timeout=FACTS_SECONDS))
+    client, given = salt.client.LocalClient(MASTER), {"tgt_type": "list", "timeout": FACTS_SECONDS}
+    return dict(client.cmd(list(alive()), function, list(arguments), **given))
