@@ -20,7 +20,6 @@ PROGRAMS = {
     "systemd-nspawn": "systemd-container",
     "debootstrap": "debootstrap",
     "ip": "iproute2",
-    "ping": "iputils-ping",
     "ss": "iproute2",
     "sysctl": "procps",
     "nsenter": "util-linux",

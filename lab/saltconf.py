@@ -75,7 +75,9 @@ def files(lab: Lab, node: Node) -> dict[str, str]:
     private, public = pairs[node.id]
     result = {
         "etc/salt/minion": yaml.safe_dump(minion(lab, node)),
-        PROGRESS.lstrip("/"): "# Merged into a run that is to report each state: an event a state costs more than the states.\nstate_events: true\n",
+        PROGRESS.lstrip(
+            "/"
+        ): "# For a run that reports each state: the events cost more than the states.\nstate_events: true\n",
         "etc/salt/pki/minion/minion.pem": private,
         "etc/salt/pki/minion/minion.pub": public,
         "etc/salt/pki/minion/minion_master.pub": pairs[".master"][1],

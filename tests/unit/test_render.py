@@ -133,6 +133,7 @@ OPTION_NAMES = st.from_regex(r"\A[a-z][a-z_]{0,11}\Z").filter(lambda name: not h
 LINE = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), max_size=30)
 
 
+@pytest.mark.no_cover
 @settings(deadline=None)
 @given(st.dictionaries(OPTION_NAMES, LINE, min_size=1, max_size=6))
 def test_oslo_config_reads_back_what_was_written(tmp_path_factory, options):
@@ -147,6 +148,7 @@ def test_oslo_config_reads_back_what_was_written(tmp_path_factory, options):
 ITEM = st.text(string.ascii_letters + string.digits + " .:/$\\-", min_size=1, max_size=10).map(str.strip).filter(bool)
 
 
+@pytest.mark.no_cover
 @settings(deadline=None)
 @given(st.lists(ITEM, max_size=5), st.lists(LINE, max_size=4), st.booleans(), st.integers(), st.floats(allow_nan=False))
 def test_oslo_config_reads_back_types(tmp_path_factory, items, many, flag, number, real):
@@ -162,6 +164,7 @@ def test_oslo_config_reads_back_types(tmp_path_factory, items, many, flag, numbe
     assert (conf["flag"], conf["number"], conf["real"]) == (flag, number, real)
 
 
+@pytest.mark.no_cover
 @settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | LINE, lambda x: st.dictionaries(LINE, x) | st.lists(x)))
 def test_yaml_and_json_read_back(data):

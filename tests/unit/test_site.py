@@ -299,6 +299,7 @@ def test_sites_of_the_repository_are_valid() -> None:
     assert [site.load(file).name for file in files]
 
 
+@pytest.mark.no_cover
 def test_a_thousand_hosts(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
     file.write_text(yaml.safe_dump(many(1000), sort_keys=False))
