@@ -161,6 +161,7 @@ def quick(arguments: argparse.Namespace) -> Count:
     sys.stdout.write(
         f"{'coverage':<14} skipped  only root reaches the lines that give files away and become other users\n"
     )
+    sys.stdout.flush()
     return total + Count(skipped=1) + pytest(QUICK, slow=arguments.all)
 
 
