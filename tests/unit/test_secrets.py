@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_two_at_once_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def keyring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def keyring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A GnuPG home with a key."""
     if not shutil.which("gpg"):
         pytest.skip("gpg is not installed")
@@ -148,7 +149,9 @@ def keyring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home.chmod(0o700)
     command = ["gpg", "--homedir", str(home), "--batch", "--passphrase", "", "--quick-generate-key", "t@example"]
     subprocess.run([*command, "future-default"], check=True, capture_output=True)
-    return home
+    yield home
+    # The agent that gpg has started would stay.
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"], check=True)
 
 
 def encrypted(home: Path, value: str) -> str:
@@ -165,6 +168,7 @@ def test_pgp_messages_are_decrypted(tmp_path: Path, keyring: Path) -> None:
     assert secrets.read(file, decrypt=False) == {"a": ONE, "b": message}
 
 
+@pytest.mark.skipif(not shutil.which("gpg"), reason="gpg is not installed")
 def test_a_pgp_message_for_someone_else(tmp_path: Path) -> None:
     home = tmp_path / "g"
     home.mkdir(0o700)
@@ -172,6 +176,21 @@ def test_a_pgp_message_for_someone_else(tmp_path: Path) -> None:
     secrets.write(file, {"b": f"{secrets.PGP}\n\nAAAA\n-----END PGP MESSAGE-----\n"})
     with pytest.raises(Problems, match=r"secrets:b.*a PGP message that gpg can decrypt"):
         secrets.read(file, gpg_home=str(home))
+
+
+def test_what_gpg_prints_is_the_value_and_what_it_complains_of_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Runs where no gpg is installed, too: a stand-in of the same name.
+    gpg, file = tmp_path / "gpg", tmp_path / "s"
+    secrets.write(file, {"b": f"{secrets.PGP}\n\nAAAA\n-----END PGP MESSAGE-----\n"})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    gpg.write_text(f"#!/bin/sh\necho '{ONE}'\n")
+    gpg.chmod(0o755)
+    assert secrets.read(file) == {"b": ONE}
+    gpg.write_text("#!/bin/sh\necho first >&2\necho no secret key >&2\nexit 2\n")
+    with pytest.raises(Problems, match=r"secrets:b: 'no secret key'"):
+        secrets.read(file)
 
 
 def test_no_gpg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
