@@ -125,3 +125,10 @@ def test_a_broken_file_leaves_the_rules_as_they_were(tmp_path):
     ran = in_a_namespace(f'"$1" -f "$2"; ! "$1" -f {ruined} 2>/dev/null; "$1" list table inet saltern', path)
     assert ran.returncode == 0, ran.stderr
     assert '"merged"' in ran.stdout
+
+
+def test_replies_come_in_on_connections_that_are_older_than_the_rules():
+    opening = {"service": "salt", "ports": [4505], "proto": "tcp", "sources": ["10.20.0.5"], "replies": True}
+    assert firewall.rules(opening) == [
+        'ip saddr { 10.20.0.5 } tcp sport { 4505 } tcp flags & (syn | ack) == ack accept comment "salt"'
+    ]

@@ -30,7 +30,8 @@ def ruleset(management: str, openings: Iterable[Opening]) -> list[str]:
 
     Tables of others (Neutron's, libvirt's) are left alone. ``openings`` are mappings with ``service``, ``ports``,
     ``proto``, ``sources`` (addresses or CIDRs; empty: everyone) and, if it is to hold on one device only,
-    ``interface``. Where none of them is about SSH it is open from the management network: nobody locks himself out.
+    ``interface``. With ``replies`` it lets in what comes *from* the ports on connections that are already there: those
+    that were made before the rules are unknown to connection tracking, and silent until this host sends. Where none of them is about SSH it is open from the management network: nobody locks himself out.
     Raises Problems with everything that is no port, protocol or address. Reference: nft(8).
     """
     wanted = [*openings]
@@ -54,7 +55,9 @@ def ruleset(management: str, openings: Iterable[Opening]) -> list[str]:
 def rules(opening: Opening) -> list[str]:
     """Return the rules that let one service in: one for everyone, or one for each IP version of its sources."""
     device = f'iifname "{opening["interface"]}" ' if opening.get("interface") else ""
-    port = f'{opening["proto"]} dport {_ports(opening["ports"])} accept comment "{opening["service"]}"'
+    # A segment that only acknowledges opens no connection.
+    match = "sport {} tcp flags & (syn | ack) == ack" if opening.get("replies") else "dport {}"
+    port = f'{opening["proto"]} {match.format(_ports(opening["ports"]))} accept comment "{opening["service"]}"'
     return [f"{device}{source}{port}" for source in _sources(tuple(opening["sources"]))]
 
 

@@ -272,6 +272,7 @@ def firewall_openings(ctx: Context) -> list[dict[str, Any]]:
                     "ports": list(opening["ports"]),
                     "proto": opening.get("proto", "tcp"),
                     "sources": sources,
+                    **({"replies": True} if opening.get("replies") else {}),
                 }
             )
     return result

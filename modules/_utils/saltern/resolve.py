@@ -129,7 +129,8 @@ def resolve(site: Site, catalogue: Catalogue, secrets: Mapping[str, str], host_i
             Problem(f"secrets:{name}", None, "missing; `./saltern init` or `salt-run saltern.secrets` makes it")
             for name in sorted(set(missing))
         )
-    return HostPlan(site, host, services, firewall_openings(context), objects, used)
+    openings = [each for each in firewall_openings(context) if "replies" not in each]
+    return HostPlan(site, host, services, openings, objects, used)
 
 
 def required_secrets(site: Site, catalogue: Catalogue) -> list[str]:
