@@ -4,13 +4,13 @@ import http.server
 import json
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import types
 from contextlib import contextmanager
 
 import pytest
+from saltern import pki as authorities
 from saltern.errors import SalternError
 from saltern.probes import describe, probe
 from saltern.waiting import ask_all, wait_until_ready
@@ -63,14 +63,13 @@ def serving(context=None):
 def pki(tmp_path_factory):
     """A CA and a certificate for the name ``api``; another CA."""
     home = tmp_path_factory.mktemp("pki")
-    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    usage = ["-addext", "keyUsage=critical,keyCertSign"]
-    for ca in ("ca", "other"):
-        command = [*new, *usage, "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.crt"]
-        subprocess.run(command, cwd=home, check=True, capture_output=True)
-    name = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api", "-addext", "basicConstraints=CA:FALSE"]
-    sign = ["-CA", "ca.crt", "-CAkey", "ca.key", "-keyout", "api.key", "-out", "api.crt"]
-    subprocess.run([*new, *name, *sign], cwd=home, check=True, capture_output=True)
+    for name, authority in (("ca", "services"), ("other", "libvirt")):
+        made = authorities.ensure_authority(str(home / "authorities"), authority)
+        (home / f"{name}.crt").write_text(made.pem)
+    ours, key = authorities.read_authority(str(home / "authorities"), "services"), authorities.new_key()
+    subject = authorities.Subject("api", ("api",), ("client", "server"))
+    (home / "api.key").write_text(key)
+    (home / "api.crt").write_text(authorities.sign(ours, authorities.request(key, subject), subject))
     return home
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def test_the_master_accepts_nobody_by_itself() -> None:
 @pytest.fixture(scope="module")
 def with_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab with a state of its own; making its keys takes seconds."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl; `lab up` installs it")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lab.layout.STATE", tmp_path_factory.mktemp("state"))
         yield sites.load("lab")
