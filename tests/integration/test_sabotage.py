@@ -113,7 +113,7 @@ BREAKAGES = [
     Breakage("a foreign authority", 2, "compute",
              *replaced("/etc/pki/CA/cacert.pem", f"cat {PKI}/services-ca.crt >/etc/pki/CA/cacert.pem"),
              "/etc/pki/CA/cacert.pem is not the libvirt authority's certificate"),
-    Breakage("a missing file", 2, "other compute", "mv /etc/chrony/chrony.conf /root/chrony.conf",
+    Breakage("a missing file", 2, "compute", "mv /etc/chrony/chrony.conf /root/chrony.conf",
              "mv /root/chrony.conf /etc/chrony/chrony.conf", "/etc/chrony/chrony.conf: missing"),
     Breakage("a silent minion", 2, "other compute", "systemctl stop salt-minion", "systemctl start salt-minion",
              "no facts: no answer from its minion"),

@@ -91,7 +91,8 @@ def within(port: tuple[str, int], opening: dict[str, Any]) -> bool:
 @functools.cache
 def alive() -> tuple[str, ...]:
     """Return the hosts whose minions answer: nobody else is waited for."""
-    return tuple(salt.client.LocalClient(MASTER).cmd("*", "test.ping", timeout=5, gather_job_timeout=3))
+    said = salt.client.LocalClient(MASTER).cmd("*", "test.ping", timeout=5, gather_job_timeout=3)
+    return tuple(host for host, answer in said.items() if answer is True)
 
 
 def ask(function: str, *arguments: Any) -> dict[str, Any]:
