@@ -86,8 +86,8 @@ The cloud {lab.name} is up.
   API         https://{lab.site.api_name}:5000/v3
   a shell     {shell}
 
-  export OS_CLOUD={lab.name}
+  export OS_CLOUD=saltern
   openstack hypervisor list
 
-or at once:   {shell} -- env OS_CLOUD={lab.name} openstack hypervisor list
+or at once:   {shell} -- env OS_CLOUD=saltern openstack hypervisor list
 """
