@@ -31,7 +31,8 @@ def ruleset(management: str, openings: Iterable[Opening]) -> list[str]:
     Tables of others (Neutron's, libvirt's) are left alone. ``openings`` are mappings with ``service``, ``ports``,
     ``proto``, ``sources`` (addresses or CIDRs; empty: everyone) and, if it is to hold on one device only,
     ``interface``. With ``replies`` it lets in what comes *from* the ports on connections that are already there: those
-    that were made before the rules are unknown to connection tracking, and silent until this host sends. Where none of them is about SSH it is open from the management network: nobody locks himself out.
+    that were made before the rules are unknown to connection tracking, and silent until this host sends. Where none of
+    them is about SSH it is open from the management network: nobody locks himself out.
     Raises Problems with everything that is no port, protocol or address. Reference: nft(8).
     """
     wanted = [*openings]
