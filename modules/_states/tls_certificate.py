@@ -21,6 +21,7 @@ def present(name, service):
     if not finding.changes:
         return outcome.success(name, f"{where} is good")
     if __opts__["test"]:
+        outcome.foreseen(__context__).update(finding.written)
         return outcome.planned(name, f"{where} would be made good", finding.changes)
     cert = _signed(files, name, service) if finding.renew else None
     certificates.install(files, ca_pem, cert)

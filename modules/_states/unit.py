@@ -26,7 +26,8 @@ def running(name, units, reload=None, timeout=120):
     """
     gentle = set(units) if reload is True else set(reload or ())
     wishes = [Wish.from_data(unit, data, unit in gentle) for unit, data in units.items()]
-    report = unit_control.converge(wishes, hostplan.secrets(__pillar__), float(timeout), __opts__["test"])
+    foreseen = outcome.foreseen(__context__)
+    report = unit_control.converge(wishes, hostplan.secrets(__pillar__), float(timeout), __opts__["test"], foreseen)
     return _told(name, report, "run and are ready")
 
 

@@ -59,6 +59,7 @@ def mode(path):
 
 def test_from_nothing_to_good(plan, authority):
     files, found = made(plan, authority)
+    assert found.written == {plan[part] for part in ("cert", "key", "ca_file", "bundle")}
     assert found.changes == {
         "certificate": "no certificate",
         plan["cert"]: "content",
@@ -86,6 +87,7 @@ def test_mode_is_mended_without_touching_the_time(plan, authority):
     before = os.stat(plan["key"]).st_mtime_ns
     _files, found = made(plan, authority)
     assert found.changes == {plan["key"]: "owner or mode"}
+    assert found.written == set()
     assert mode(plan["key"]) == 0o600
     assert os.stat(plan["key"]).st_mtime_ns == before
 

@@ -40,6 +40,13 @@ def test_what_is_not_there_is_named_without_values(call, words):
     assert "hunter2" not in str(caught.value)
 
 
+def test_what_a_dry_run_foresees_is_known_to_its_later_states():
+    context = {}
+    outcome.foreseen(context).add("/etc/a.conf")
+    assert outcome.foreseen(context) == {"/etc/a.conf"}
+    assert outcome.foreseen({}) == set()
+
+
 def test_outcomes():
     assert outcome.success("n", "c") == {"name": "n", "result": True, "changes": {}, "comment": "c"}
     assert outcome.planned("n", "c", {"a": 1}) == {"name": "n", "result": None, "changes": {"a": 1}, "comment": "c"}

@@ -68,9 +68,9 @@ def unit(name="a.service", **more):
 def converge(monkeypatch):
     """Run against a simulated manager; returns its calls and the report."""
 
-    def run(manager, *wishes, test=False, timeout=5, secrets=None):
+    def run(manager, *wishes, test=False, timeout=5, secrets=None, foreseen=()):
         monkeypatch.setattr(systemd, "Systemctl", lambda: manager)
-        report = unit_control.converge(wishes, secrets or {}, timeout, test)
+        report = unit_control.converge(wishes, secrets or {}, timeout, test, foreseen)
         return manager.calls, report
 
     return run
@@ -97,6 +97,16 @@ def test_all_that_is_needed_in_one_call_each(converge):
     ]
     assert report.changes == {"a.service": "enabled, started", "b.service": "enabled, started"}
     assert report.troubles == {}
+
+
+def test_a_dry_run_counts_files_that_would_be_written(converge):
+    wishes = Wish("a.service", reads=("/etc/a.conf",)), Wish("b.service", reads=("/etc/b.conf",)), Wish("c.service")
+    manager = Manager(*(unit(f"{letter}.service") for letter in "abc"))
+    foreseen = {"/etc/a.conf", "/etc/systemd/system/c.service.d/saltern.conf"}
+    told = {"a.service": "restarted (a.conf changed)", "c.service": "restarted (c.service.d changed)"}
+    assert converge(manager, *wishes, test=True, foreseen=foreseen)[1].changes == told
+    # what is written is known by its time; what another dry run foresaw is no concern of a real run
+    assert converge(Manager(*(unit(f"{n}.service") for n in "abc")), *wishes, foreseen=foreseen)[1].changes == {}
 
 
 def test_a_dry_run_only_asks(converge):

@@ -19,6 +19,7 @@ from typing import Any
 from saltern import atomic, hostplan, pki
 from saltern.errors import Problem, Problems, SalternError, suggestion
 
+MISPLACED = "owner or mode"
 PUBLIC = 0o644
 
 
@@ -83,6 +84,11 @@ class Finding:
         """Return a line for each thing that is not as wanted; no key material."""
         renewal = {"certificate": "; ".join(self.renew)} if self.renew else {}
         return renewal | dict(self.files or {})
+
+    @property
+    def written(self) -> set[str]:
+        """Return the files whose content is going to change."""
+        return {path for path, what in (self.files or {}).items() if what != MISPLACED}
 
 
 def planned(pillar: Mapping[str, Any], service: str, name: str) -> tuple[Files | Trusted, str]:
@@ -156,11 +162,7 @@ def _misplaced(files: Files, differing: Mapping[str, str]) -> dict[str, str]:
     except Problems:
         owner = None  # A dry run before the package is installed that brings the user.
     wanted |= dict.fromkeys(files.private, (files.mode, *owner) if owner else None)
-    return {
-        path: "owner or mode"
-        for path, expected in wanted.items()
-        if path not in differing and _access(path) != expected
-    }
+    return {path: MISPLACED for path, expected in wanted.items() if path not in differing and _access(path) != expected}
 
 
 def _write_public(path: str, text: str) -> None:

@@ -112,6 +112,8 @@ def uwsgi(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         "thunder-lock": True,
         "enable-threads": True,
         "die-on-term": True,
+        # glance's worker never obeys; without this systemd waits 15 s for it at each restart.
+        "worker-reload-mercy": 5,
         "no-orphans": True,
         "close-on-exec": True,
         "buffer-size": 65535,

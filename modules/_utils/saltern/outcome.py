@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from saltern.errors import SalternError
@@ -24,6 +24,12 @@ def planned(name: str, comment: str, changes: Mapping[str, Any] | None = None) -
 def failure(name: str, comment: str, changes: Mapping[str, Any] | None = None) -> Outcome:
     """Return the outcome of a state that does not hold; changes are what was done all the same."""
     return {"name": name, "result": False, "changes": dict(changes or {}), "comment": comment}
+
+
+def foreseen(context: MutableMapping[str, Any]) -> set[str]:
+    """Return the paths that this dry run would have written so far, to add to and to read; states of a run share it."""
+    found: set[str] = context.setdefault("saltern: foreseen", set())
+    return found
 
 
 def reported(function: Callable[..., Outcome]) -> Callable[..., Outcome]:

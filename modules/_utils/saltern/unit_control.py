@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from saltern import systemd
@@ -25,10 +26,15 @@ class Report:
     troubles: dict[str, str] = field(default_factory=dict)
 
 
-def converge(wishes: Sequence[Wish], secrets: Mapping[str, str], timeout: float, test: bool) -> Report:
-    """Make all the units run with what their files hold now, and ready; a dry run only reports."""
+def converge(
+    wishes: Sequence[Wish], secrets: Mapping[str, str], timeout: float, test: bool, foreseen: Collection[str] = ()
+) -> Report:
+    """Make all the units run with what their files hold now, and ready; a dry run only reports.
+
+    ``foreseen`` are the files that a dry run has found to be written before: for it they count as changed.
+    """
     control = systemd.Systemctl()
-    todo, units = survey(control, wishes, test)
+    todo, units = survey(control, wishes, test, foreseen if test else ())
     if test:
         changes = todo.changes | dict.fromkeys(todo.missing, "started (not installed yet)")
         return Report(changes, _asked_once(wishes, changes, secrets))
@@ -42,7 +48,9 @@ def converge(wishes: Sequence[Wish], secrets: Mapping[str, str], timeout: float,
     return Report(todo.changes, {name: refused for name in todo.reload if refused} | troubles)
 
 
-def survey(control: systemd.Systemctl, wishes: Sequence[Wish], test: bool) -> tuple[Plan, dict[str, Unit]]:
+def survey(
+    control: systemd.Systemctl, wishes: Sequence[Wish], test: bool, foreseen: Collection[str] = ()
+) -> tuple[Plan, dict[str, Unit]]:
     """Return what is to be done, and the units; unit files that changed are loaded first, except in a dry run."""
     names = [wish.name for wish in wishes]
     units = control.show(names)
@@ -51,6 +59,8 @@ def survey(control: systemd.Systemctl, wishes: Sequence[Wish], test: bool) -> tu
         units = control.show(names)
     times = systemd.times({path for wish in wishes for path in wish.reads})
     times |= systemd.times({path for unit in units.values() for path in own_files(unit)}, ctime=True)
+    # a file that is replaced changes its directory, too
+    times |= dict.fromkeys({*foreseen, *map(os.path.dirname, foreseen)}, time.time_ns() // 1000)
     return plan(wishes, units, times), units
 
 
