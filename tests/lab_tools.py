@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from saltern import catalogue, highdata, resolve, site
+from saltern import catalogue, highdata, resolve
 from saltern.model import Site
 
 from lab import master, nodes, saltconf
@@ -47,19 +47,24 @@ class Answer:
 
 
 def salt(lab: Lab, hosts: Iterable[str], *words: str, timeout: float = 900) -> Answer:
-    """Run a job by the master's command line, as an operator does."""
-    argv = ["salt", "--static", "--out=json", "--log-level=error", "-L", ",".join(hosts), *words]
+    """Run a job by the master's command line, as an operator does (`--static` would swallow the return codes)."""
+    argv = ["salt", "--out=json", "--log-level=error", "-L", ",".join(hosts), *words]
     began = time.monotonic()
     done = subprocess.run(
         nodes.enter(lab, lab.deploy, *argv), capture_output=True, text=True, timeout=timeout, check=False
     )
     seconds = time.monotonic() - began
-    said = done.stdout + done.stderr
-    try:
-        data = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        data = {}
-    return Answer(done.returncode, data if isinstance(data, dict) else {}, said, seconds)
+    found = {host: value for each in documents(done.stdout) for host, value in each.items()}
+    return Answer(done.returncode, found, done.stdout + done.stderr, seconds)
+
+
+def documents(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a text that is one after the other."""
+    decoder, position = json.JSONDecoder(), text.find("{")
+    while position >= 0:
+        found, end = decoder.raw_decode(text, position)
+        yield found
+        position = text.find("{", end)
 
 
 def nothing_to_do(answer: Answer, hosts: Iterable[str]) -> None:
@@ -93,11 +98,6 @@ def plan(model: Site, host: str) -> dict[str, Any]:
     return resolve.resolve(model, catalogue.load(SERVICES), Recognisable(), host).as_data()
 
 
-def model_of(lab: Lab) -> Site:
-    """Return the site that the master has."""
-    return site.parse(yaml.safe_load(site_text(lab)))
-
-
 def state_ids(model: Site, host: str) -> dict[str, str]:
     """Return the states of a host's highstate in their order: identifier → ``module.function``."""
     return {name: next(iter(body)) for name, body in highdata.build(plan(model, host)).items()}
@@ -105,7 +105,7 @@ def state_ids(model: Site, host: str) -> dict[str, str]:
 
 def starts(lab: Lab, host: str) -> dict[str, str]:
     """Return, for each unit of a host's plan, what changes whenever it is started."""
-    units = {unit for data in plan(model_of(lab), host)["services"].values() for unit in data.get("units", {})}
+    units = {unit for data in plan(lab.site, host)["services"].values() for unit in data.get("units", {})}
     show = ("systemctl", "show", "--property=Id,InvocationID,MainPID", *sorted(units))
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in show_blocks(lab, host, show)]
     return {block["Id"]: f"{block['InvocationID']} {block['MainPID']}" for block in blocks}

@@ -19,7 +19,6 @@ from tests.lab_tools import (
     Answer,
     answering,
     file_of,
-    model_of,
     nothing_to_do,
     override,
     plan,
@@ -158,8 +157,7 @@ def test_a_dry_run_tells_what_the_run_then_does(lab: Lab, site_file: dict[str, A
 
 @pytest.mark.parametrize("service", sorted(catalogue.load(SERVICES)))
 def test_each_service_can_be_applied_alone(lab: Lab, service: str) -> None:
-    model = model_of(lab)
-    having = [host for host in EVERYONE if service in plan(model, host)["services"]]
+    having = [host for host in EVERYONE if service in plan(lab.site, host)["services"]]
     if not having:
         pytest.skip(f"no host of the lab has {service}")
     nothing_to_do(salt(lab, having, "state.apply", service), having)
