@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import down, sites
+from lab import down, preflight, sites
 from lab.command import LabError
 from lab.layout import REPOSITORY, Lab
 
@@ -167,6 +167,8 @@ def quick(arguments: argparse.Namespace) -> Count:
 
 def with_nodes(arguments: argparse.Namespace, paths: Sequence[str]) -> Count:
     """Run the tests that need a lab; without a working one none of them is tried."""
+    if os.geteuid() == 0:
+        preflight.install(preflight.TESTED_WITH)
     with running(sites.load(arguments.site), arguments.use_lab) as brought_up:
         return brought_up if brought_up.failed else brought_up + pytest(paths, slow=arguments.all)
 

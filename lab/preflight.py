@@ -31,6 +31,9 @@ PROGRAMS = {
     "ssh": "openssh-client",
 }
 
+TESTED_WITH = {**PROGRAMS, "qemu-system-x86_64": "qemu-system-x86", "strace": "strace"}
+"""What the tests of a lab need beside."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -124,9 +127,9 @@ def packages(which: Callable[[str], object] = shutil.which, programs: Mapping[st
     return iter(sorted({package for program, package in programs.items() if not which(program)}))
 
 
-def install() -> list[str]:
+def install(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
     """Install what is missing with the host's package manager; returns what was installed."""
-    wanted = list(packages())
+    wanted = list(packages(programs=programs))
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     wanted += [] if keyring.exists() else ["debian-archive-keyring"]
     if wanted:
