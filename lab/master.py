@@ -12,7 +12,8 @@ from lab.command import LabError, last_words, run
 from lab.layout import Lab, Node
 from lab.units import wait
 
-INSTALL = 'umask 077; mkdir -p "$(dirname "$1")"; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
+# The directory is open: on a host with every role the services' certificates are below it.
+INSTALL = 'mkdir -p "$(dirname "$1")"; umask 077; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
 
 
 def install(lab: Lab, node: Node, path: str, content: str, mode: str = "0600") -> None:
