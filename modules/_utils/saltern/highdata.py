@@ -39,7 +39,7 @@ def _phases(plan: Plan, services: Mapping[str, Any]) -> Iterator[list[State]]:
     """Yield the states phase by phase."""
     yield [_packages(services)]
     yield [*_each(services, "certificates", "tls_certificate.present")]
-    yield [*_each(services, "files", "config_file.managed"), *_masked(plan, services)]
+    yield [*_each(services, "files", "config_file.managed"), *_masked(services)]
     yield _units(services, "infrastructure")
     yield _steps(services, "network")
     yield _databases(services)
@@ -64,13 +64,10 @@ def _each(services: Mapping[str, Any], key: str, function: str) -> Iterator[Stat
             yield f"{service}: {name}", function, {"name": name, "service": service}
 
 
-def _masked(plan: Plan, services: Mapping[str, Any]) -> Iterator[State]:
-    """Yield the units to be kept off, but for those that another role of the same host runs."""
-    running = {unit for data in plan["services"].values() for unit in data.get("units", {})}
+def _masked(services: Mapping[str, Any]) -> Iterator[State]:
     for service, data in services.items():
-        units = [unit for unit in data.get("masked", []) if unit not in running]
-        if units:
-            yield f"{service}: colliding units are off", "unit.dead", {"units": units}
+        if data.get("masked"):
+            yield f"{service}: colliding units are off", "unit.dead", {"units": list(data["masked"])}
 
 
 def _units(services: Mapping[str, Any], tier: str) -> list[State]:

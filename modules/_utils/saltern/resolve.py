@@ -120,7 +120,7 @@ def resolve(site: Site, catalogue: Catalogue, secrets: Mapping[str, str], host_i
         used[name] = value
         return value
 
-    parts = {name: part for name, service in catalogue.items() if (part := _part(site, service, host)) is not None}
+    parts = _parts(site, catalogue, host)
     context = Context(site, host, catalogue, parts, secret)
     services = {name: _service(context, catalogue[name], part) for name, part in parts.items()}
     objects = resources(context) if host in site.having("controller")[:1] else []
@@ -147,6 +147,16 @@ def required_secrets(site: Site, catalogue: Catalogue) -> list[str]:
     for host_id in {*examples.values(), *leaders}:
         resolve(site, catalogue, Asked(), host_id)
     return sorted(found)
+
+
+def _parts(site: Site, catalogue: Catalogue, host: Host) -> dict[str, Part]:
+    """Return what a host has of each service; a unit that one role keeps off and another one runs is run."""
+    parts = {name: part for name, service in catalogue.items() if (part := _part(site, service, host)) is not None}
+    running = {unit for part in parts.values() for unit in part.get("units", {})}
+    for part in parts.values():
+        if "masked" in part:
+            part["masked"] = [unit for unit in part["masked"] if unit not in running]
+    return dict(parts)
 
 
 def _part(site: Site, service: Service, host: Host) -> dict[str, Any] | None:
