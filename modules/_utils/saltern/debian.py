@@ -95,10 +95,13 @@ class Apt:
     def _repair(self) -> None:
         """Finish what an interrupted run left; what cannot be finished shows in the transaction that follows."""
         self._run(["dpkg", "--configure", "-a", *_KEEP], _HOUR)
-        done = self._apt(["install", "--fix-broken"])
+        # what dpkg was killed in the middle of unpacking it does not configure, and apt does not fetch unasked
+        torn = [package.name for package in self.query().values() if package.torn]
+        mend = ["install", "--fix-broken", *(["--reinstall", "--", *torn] if torn else [])]
+        done = self._apt(mend)
         if done.returncode and remedy(done.stdout) == "update":
             self._update()
-            self._apt(["install", "--fix-broken"])
+            self._apt(mend)
         self._run(["dpkg", "--configure", "-a", *_KEEP], _HOUR)
 
     def _update(self) -> None:

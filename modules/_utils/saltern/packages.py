@@ -35,7 +35,12 @@ class Package:
     @property
     def broken(self) -> bool:
         """Whether an interrupted run left it half done."""
-        return self.state[1:2] in tuple("UFHWt") or "R" in self.state[2:]
+        return self.state[1:2] in tuple("UFHWt") or self.torn
+
+    @property
+    def torn(self) -> bool:
+        """Whether its files are a mixture that only unpacking it once more mends."""
+        return "R" in self.state[2:]
 
 
 @dataclass(frozen=True)
