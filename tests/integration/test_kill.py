@@ -7,8 +7,8 @@ are on different hosts of one run; each is waited for by the progress that its h
 while the run works, and the test fails when it does not.
 
 Two points are in CI: on the finished lab, of which just so much is undone that their phases have work to do again (a
-dropped database; removed packages), and only on the host in question. The others run with `./saltern test --all`, about
-45 minutes: a lab of their own is built, and
+dropped database; removed packages), and only on the host in question. The others run with `./saltern test --all`, for
+the better part of an hour: a lab of their own is built, and
 
 * the first round begins on empty disks: kills in the package transactions;
 * each other round begins on disks that hold the packages and nothing else, put back from copies: all its later phases
