@@ -75,10 +75,9 @@ def highstate_of(lab: Lab, hosts: list[str] | None = None) -> Board:
 
 
 def changed(board: Board) -> dict[str, list[str]]:
-    return {
-        host: [str(state.get("__id__")) for state in row.states if state.get("changes")]
-        for host, row in board.rows.items()
-    }
+    """Return the states that changed something, by the keys under which a run is recorded (`lab/drive.py`)."""
+    assert all(row.states for row in board.rows.values()), "a host reported no states: there is nothing to judge by"
+    return {host: [str(state["id"]) for state in row.states if state["changed"]] for host, row in board.rows.items()}
 
 
 def test_a_second_run_changes_and_restarts_nothing(lab: Lab) -> None:
