@@ -57,8 +57,7 @@ def escaped(text: str) -> str:
 def lab() -> Lab:
     """The running lab."""
     found = sites.load("lab")
-    if not nodes.leader(found, found.deploy):
-        pytest.skip("the lab does not run")
+    assert nodes.leader(found, found.deploy), f"the lab {found.name} does not run"
     assert shutil.which("strace"), "strace is not installed"
     return found
 

@@ -17,7 +17,6 @@ import pytest
 from lab import guest_image
 
 QEMU = shutil.which("qemu-system-x86_64")
-pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86 is not installed")
 USER_DATA = "#!/bin/sh\necho SALTERN-GUEST told $(hostname)\nexit 3\n"
 NAME = "walker"
 RESPONDER = """
@@ -32,6 +31,11 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         pass
 Metadata(socket.socket(fileno=0), ("guest", 0), None)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machine() -> None:
+    assert QEMU, "qemu-system-x86 is not installed; `./saltern test` installs it"
 
 
 @pytest.fixture(scope="module")

@@ -128,8 +128,7 @@ BREAKAGES = [
 def lab() -> Lab:
     """The running lab."""
     found = sites.load("lab")
-    if not nodes.leader(found, found.deploy):
-        pytest.skip("the lab does not run")
+    assert nodes.leader(found, found.deploy), f"the lab {found.name} does not run"
     return found
 
 
