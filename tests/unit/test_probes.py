@@ -19,11 +19,18 @@ SECRETS = {"pw": "hunter2"}
 
 
 class Keystone(http.server.BaseHTTPRequestHandler):
-    """Answers as keystone does for one user; what it was asked is kept."""
+    """Answers as keystone does for one user, and as nova does with a list of hypervisors; what it was asked is kept."""
 
     paths = ()
+    endpoints = ()
+    hypervisors = (200, {})
 
     def do_GET(self):
+        if "/os-hypervisors/detail" in self.path:
+            Keystone.paths = (*Keystone.paths, self.path)
+            asked = (self.headers["X-Auth-Token"], self.headers["OpenStack-API-Version"])
+            self._answer(*(Keystone.hypervisors if asked == ("token", "compute 2.53") else (401, {})))
+            return
         self._answer(300 if self.path.startswith("/v3") else 404, {})
 
     def do_POST(self):
@@ -32,12 +39,14 @@ class Keystone(http.server.BaseHTTPRequestHandler):
         user = asked["auth"]["identity"]["password"]["user"]
         good = (user["name"], user["password"]) == ("nova", "hunter2")
         catalog = [{"type": "placement", "endpoints": [{}]}, {"type": "network", "endpoints": []}]
+        catalog.append({"type": "compute", "endpoints": list(Keystone.endpoints)})
         self._answer(201 if good else 401, {"token": {"catalog": catalog}})
 
     def _answer(self, status, data):
         body = json.dumps(data).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("x-subject-token", "token")
         self.end_headers()
         self.wfile.write(body)
 
@@ -136,8 +145,53 @@ def test_catalog():
         assert probe({**spec, "services": ["placement"]}, SECRETS) is None
         found = probe({**spec, "services": ["placement", "network", "image"]}, SECRETS)
         assert found == "not in the catalogue yet: image, network"
-        assert probe({**spec, "user": "glance"}, SECRETS) == "login of glance answered with HTTP status 401"
+        assert probe({**spec, "user": "glance"}, SECRETS) == "OSError: login of glance answered with HTTP status 401"
         assert set(Keystone.paths) == {"/v3/auth/tokens"}
+
+
+def listed(host, state):
+    return {"hypervisors": [{"state": state, "service": {"host": host}}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((200, listed("cmp1", "up")), None),
+        ((200, listed("cmp1", "down")), "cmp1 is down"),
+        ((200, listed("cmp10", "up")), "cmp1 is not mapped to a cell yet"),
+        ((404, {"itemNotFound": {}}), "cmp1 is not mapped to a cell yet"),
+        ((403, {}), "HTTP status 403 from the compute API"),
+    ],
+)
+def test_hypervisor(monkeypatch, answer, reason):
+    with serving() as port:
+        url = f"http://127.0.0.1:{port}"
+        public = {"url": "http://127.0.0.1:1", "interface": "public"}
+        monkeypatch.setattr(Keystone, "endpoints", (public, {"url": f"{url}/v2.1/", "interface": "internal"}))
+        monkeypatch.setattr(Keystone, "hypervisors", answer)
+        spec = {"kind": "hypervisor", "url": url, "host": "cmp1", "user": "nova", "secret": "pw"}
+        assert probe(spec, SECRETS) == reason
+        assert Keystone.paths[-1] == "/v2.1/os-hypervisors/detail?hypervisor_hostname_pattern=cmp1"
+        monkeypatch.setattr(Keystone, "endpoints", (public,))
+        assert probe(spec, SECRETS) == "no internal endpoint of compute in the catalogue"
+
+
+def test_clock(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    asked, tool = tmp_path / "asked", tmp_path / "chronyc"
+
+    def answering(script):
+        tool.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n{script}\n')
+        tool.chmod(0o755)
+        asked.write_text("")
+        return probe({"kind": "clock"}, {}), asked.read_text().splitlines()
+
+    tracking = "-c tracking"
+    assert answering("echo 0A14000B,10.20.0.11,11,1763640000.1,0.0") == (None, [tracking])
+    unset = ("chrony follows no source yet", [tracking, "burst 4/4"])
+    assert answering("echo 00000000,,0,0.0,0.0") == unset
+    words = "506 Cannot talk to daemon"
+    assert answering(f"echo {words}; exit 1") == (f"OSError: chronyc {tracking}: {words}", [tracking])
 
 
 @pytest.mark.parametrize(
@@ -170,7 +224,7 @@ def test_mariadb_through_a_socket_that_is_not_there(tmp_path):
     [
         ({"kind": "htpp"}, "did you mean 'http'"),
         ({}, "probe kind None"),
-        ({"kind": "tls", "host": "x"}, "probe tls x:None: port: missing"),
+        ({"kind": "tls", "host": "x"}, "probe tls x: port: missing"),
         ({"kind": "amqp", "host": "x", "user": "nova", "secret": "other"}, "secrets:other"),
     ],
 )
@@ -188,6 +242,8 @@ def test_reasons_hold_no_secret(tmp_path):
     [
         ({"kind": "amqp", "host": "ctl1", "port": 5671}, "amqp ctl1:5671"),
         ({"kind": "socket", "path": "/run/x"}, "socket /run/x"),
+        ({"kind": "hypervisor", "host": "cmp1", "url": "https://api:5000"}, "hypervisor cmp1"),
+        ({"kind": "clock"}, "clock"),
         ({"kind": "catalog", "url": "https://api:5000", "services": ["a", "b"]}, "catalog https://api:5000 (a, b)"),
     ],
 )

@@ -163,6 +163,16 @@ def test_a_reload_that_is_refused_is_trouble(converge, tmp_path):
     assert converge(Manager(unit()), wish)[1].troubles == {}
 
 
+def test_a_probe_for_changes_is_asked_only_when_the_unit_was_touched(converge, tmp_path):
+    probe = {"kind": "socket", "path": str(tmp_path / "none"), "when": "changed"}
+    wish = Wish("a.service", probe=probe)
+    down = {"active": "inactive", "sub": "dead"}
+    assert converge(Manager(unit()), wish)[1].troubles == {}
+    assert converge(Manager(unit()), wish, test=True)[1].troubles == {}
+    assert "FileNotFoundError" in converge(Manager(unit(**down)), wish, timeout=0)[1].troubles["a.service"]
+    assert converge(Manager(unit()), Wish("a.service", probe={**probe, "when": None}), timeout=0)[1].troubles
+
+
 def test_units_that_must_not_run(monkeypatch):
     manager = Manager(
         unit(), unit("b.service", active="failed", enabled="disabled"), unit("c.service", load="not-found")
@@ -236,6 +246,10 @@ class TestTools:
         units = systemd.Systemctl().show(["a.service", "b.service"])
         assert [unit.load for unit in units.values()] == ["loaded", "not-found"]
         assert systemd.Systemctl().show([]) == {}
+        tool("systemctl", 'printf "ActiveState=active\n"')
+        assert systemd.Systemctl().runs("a.service")
+        tool("systemctl", 'printf "ActiveState=activating\n"')
+        assert not systemd.Systemctl().runs("a.service")
         tool("systemctl", "echo no bus >&2; exit 1")
         with pytest.raises(SalternError, match="no bus"):
             systemd.Systemctl().show(["a.service"])

@@ -10,6 +10,7 @@ import importlib
 import json
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
@@ -42,9 +43,10 @@ def probe(spec: Spec, secrets: Secrets, timeout: float = TIMEOUT) -> str | None:
 
 def describe(spec: Spec) -> str:
     """Return what is asked, for people: ``amqp ctl1:5671``."""
-    where = spec.get("url") or spec.get("path") or spec.get("socket") or f"{spec.get('host')}:{spec.get('port')}"
+    port = f"{spec['host']}:{spec['port']}" if "port" in spec and "host" in spec else None
+    where = port or spec.get("host") or spec.get("url") or spec.get("path") or spec.get("socket")
     services = f" ({', '.join(spec['services'])})" if spec.get("services") else ""
-    return f"{spec.get('kind')} {where}{services}"
+    return " ".join(str(each) for each in (spec.get("kind"), where) if each) + services
 
 
 def _kind(spec: Spec) -> tuple[Callable[[Spec, Secrets, float], str | None], tuple[str, ...]]:
@@ -81,8 +83,10 @@ def _connected(spec: Spec, host: str, port: int, tls: bool, timeout: float) -> s
         raise
 
 
-def _request(spec: Spec, timeout: float, method: str = "GET", body: Any = None) -> tuple[int, bytes]:
-    """Return status and body of one HTTP request; redirections are not followed."""
+def _request(
+    spec: Spec, timeout: float, method: str = "GET", body: Any = None
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    """Return status, headers and body of one HTTP request; redirections are not followed."""
     url = urlsplit(spec["url"])
     tls = url.scheme == "https"
     port = url.port or (443 if tls else 80)
@@ -93,12 +97,12 @@ def _request(spec: Spec, timeout: float, method: str = "GET", body: Any = None) 
         path = f"{url.path or '/'}{'?' + url.query if url.query else ''}"
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, response.headers, response.read()
 
 
 def _http(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     """Ready when the URL answers with one of the expected statuses."""
-    status, _ = _request(spec, timeout)
+    status, _, _ = _request(spec, timeout)
     wanted = spec.get("status") or HTTP_READY
     accepted = [wanted] if isinstance(wanted, int) else list(wanted)
     return None if status in accepted else f"HTTP status {status}, not one of {accepted}"
@@ -150,20 +154,68 @@ def _amqp(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     return None
 
 
-def _catalog(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
-    """Ready when the user can log in to keystone and its catalogue holds the services."""
+def _clock(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when chrony follows a source, or serves its own time; while it does not, it is asked for a burst.
+
+    A source that did not answer at first is else asked again at the usual intervals only, and takes minutes to be
+    trusted; chronyc(1): ``tracking`` (the third field of ``-c`` is the stratum, 0 without a source), ``burst``.
+    """
+    fields = _chronyc(timeout, "-c", "tracking").split(",")
+    if len(fields) > 2 and fields[2] != "0":
+        return None
+    _chronyc(timeout, "burst", "4/4")
+    return "chrony follows no source yet"
+
+
+def _chronyc(timeout: float, *arguments: str) -> str:
+    """Return what chronyc says; raises OSError with its words when it fails."""
+    done = subprocess.run(["chronyc", *arguments], capture_output=True, text=True, timeout=timeout)
+    if done.returncode:
+        raise OSError(f"chronyc {' '.join(arguments)}: {(done.stdout + done.stderr).strip()}")
+    return done.stdout
+
+
+def _login(spec: Spec, secrets: Secrets, timeout: float) -> tuple[str, list[dict[str, Any]]]:
+    """Return the token and the catalogue that keystone gives the user; raises OSError when it gives none."""
     user = {"name": spec["user"], "domain": {"name": "Default"}, "password": _secret(spec, secrets)}
     scope = {"project": {"name": spec.get("project", "service"), "domain": {"name": "Default"}}}
     identity = {"methods": ["password"], "password": {"user": user}}
     url = f"{str(spec['url']).rstrip('/').removesuffix('/v3')}/v3/auth/tokens"
     body = {"auth": {"identity": identity, "scope": scope}}
-    status, answer = _request({**spec, "url": url}, timeout, "POST", body)
+    status, headers, answer = _request({**spec, "url": url}, timeout, "POST", body)
     if status != 201:
-        return f"login of {spec['user']} answered with HTTP status {status}"
-    catalog = json.loads(answer)["token"].get("catalog", [])
+        raise OSError(f"login of {spec['user']} answered with HTTP status {status}")
+    return str(headers["X-Subject-Token"]), json.loads(answer)["token"].get("catalog", [])
+
+
+def _catalog(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when the user can log in to keystone and its catalogue holds the services."""
+    _, catalog = _login(spec, secrets, timeout)
     present = {service.get("type") for service in catalog if service.get("endpoints")}
     missing = sorted(set(spec.get("services") or ()) - present)
     return f"not in the catalogue yet: {', '.join(missing)}" if missing else None
+
+
+def _hypervisor(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when nova lists the host as an up hypervisor: it reports, and is mapped to a cell.
+
+    Hosts that are not mapped yet are left out of the list (Compute API, ``GET /os-hypervisors/detail``, 2.53).
+    """
+    token, catalog = _login(spec, secrets, timeout)
+    endpoints = [each for service in catalog if service.get("type") == "compute" for each in service["endpoints"]]
+    urls = [each["url"].rstrip("/") for each in endpoints if each["interface"] == "internal"]
+    if not urls:
+        return "no internal endpoint of compute in the catalogue"
+    headers = {"X-Auth-Token": token, "OpenStack-API-Version": "compute 2.53"}
+    url = f"{urls[0]}/os-hypervisors/detail?hypervisor_hostname_pattern={spec['host']}"
+    status, _, answer = _request({**spec, "url": url, "headers": headers}, timeout)
+    if status not in (200, 404):
+        return f"HTTP status {status} from the compute API"
+    listed = json.loads(answer).get("hypervisors", [])
+    states = [each["state"] for each in listed if each["service"]["host"] == spec["host"]]
+    if not states:
+        return f"{spec['host']} is not mapped to a cell yet"
+    return None if "up" in states else f"{spec['host']} is {states[0]}"
 
 
 def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
@@ -184,7 +236,9 @@ def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
 _KINDS: dict[str, tuple[Callable[[Spec, Secrets, float], str | None], tuple[str, ...]]] = {
     "amqp": (_amqp, ("host", "user", "secret")),
     "catalog": (_catalog, ("url", "user", "secret")),
+    "clock": (_clock, ()),
     "http": (_http, ("url",)),
+    "hypervisor": (_hypervisor, ("url", "host", "user", "secret")),
     "mariadb": (_mariadb, ()),
     "socket": (_socket, ("path",)),
     "tcp": (_tcp, ("host", "port")),

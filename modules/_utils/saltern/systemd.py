@@ -27,6 +27,10 @@ class Systemctl:
             raise SalternError(f"systemctl show: {done.stderr.strip()}")
         return parse_show(done.stdout, names, boot)
 
+    def runs(self, name: str) -> bool:
+        """Return whether the unit is there and active."""
+        return self.show([name])[name].active == "active"
+
     def do(self, verb: str, names: Sequence[str] = (), timeout: float = 60) -> None:
         """Run one verb for all the units at once; nothing is run when units are meant but none is named."""
         trouble = self.attempt(verb, names, timeout)

@@ -122,7 +122,9 @@ def _reasons(
     for name, wish in left.items():
         settle = 0 if wish.probe or name not in todo.restart else SETTLE
         reasons[name] = unready(units[name], now, settle, first[name])
-    probes = {name: wish.probe for name, wish in left.items() if wish.probe and reasons[name] is None}
+    touched = {*todo.restart, *todo.reload}
+    asked = {name: wish.probe_of(name in touched) for name, wish in left.items() if reasons[name] is None}
+    probes = {name: probe for name, probe in asked.items() if probe}
     return reasons | ask_all(probes, secrets)
 
 
@@ -133,7 +135,8 @@ def _hopeless(unit: Unit, before: int) -> bool:
 
 def _asked_once(wishes: Sequence[Wish], changes: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
     """Return which of the units that a dry run would leave alone are not ready."""
-    probes = {wish.name: wish.probe for wish in wishes if wish.probe and wish.name not in changes}
+    asked = {wish.name: wish.probe_of(touched=False) for wish in wishes if wish.name not in changes}
+    probes = {name: probe for name, probe in asked.items() if probe}
     return {name: reason for name, reason in ask_all(probes, secrets).items() if reason}
 
 

@@ -38,7 +38,11 @@ Times = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Wish:
-    """A unit that is to run: what it reads, whether it starts at boot, how it is asked whether it is ready."""
+    """A unit that is to run: what it reads, whether it starts at boot, how it is asked whether it is ready.
+
+    A probe with ``when: changed`` asks others than the unit itself: only a unit that was just started or reloaded is
+    asked that way.
+    """
 
     name: str
     reads: tuple[str, ...] = ()
@@ -59,6 +63,11 @@ class Wish:
             reload=bool(given.get("reload", reload)),
             log=given.get("log"),
         )
+
+    def probe_of(self, touched: bool) -> Mapping[str, Any] | None:
+        """Return the probe to ask now, when there is one."""
+        late = self.probe is not None and self.probe.get("when") == "changed"
+        return self.probe if touched or not late else None
 
 
 @dataclass(frozen=True)
