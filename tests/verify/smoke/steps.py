@@ -111,6 +111,7 @@ def boot_on_each_host(cloud: Cloud) -> str:
     data = {}
     for name, host in zip(names, cloud.hosts, strict=True):
         peers = [address for peer, address in addresses.items() if peer != name]
+        peers += filter(None, [way_out(cloud)])
         data[name] = clouds.boot(cloud, name, cloud.made["network"], peers, host, ports[name])
     for name, host in zip(names, cloud.hosts, strict=True):
         clouds.active(cloud, name)
@@ -119,6 +120,12 @@ def boot_on_each_host(cloud: Cloud) -> str:
     uptimes = [clouds.ready(cloud, name, data[name], addresses[name]).uptime for name in names]
     cloud.made["addresses"] = addresses
     return f"{', '.join(names)}; ready after {', '.join(f'{each:.0f} s' for each in uptimes)} of uptime"
+
+
+def way_out(cloud: Cloud) -> str:
+    """Return the address of the router behind the site's external network, empty when it has none."""
+    external = [each for each in cloud.options.site.providers.values() if each.external]
+    return str(external[0].gateway or "") if external else ""
 
 
 def new_port(cloud: Cloud, network: Any) -> Any:
@@ -173,14 +180,28 @@ def security_group_blocks(cloud: Cloud) -> str:
 @walk.step("boot on each host")
 def router(cloud: Cloud) -> str:
     """The user's network has a way out through the external provider network."""
-    external = next(iter(cloud.user.network.networks(**{"router:external": True})), None)
-    if external is None:
+    names = [each.name for each in cloud.options.site.providers.values() if each.external]
+    if not names:
         raise Skipped("the site has no external provider network")
+    external = cloud.user.network.find_network(names[0], ignore_missing=False)
     gateway = {"network_id": external.id}
     made = cloud.user.network.create_router(name=PREFIX, external_gateway_info=gateway)
     cloud.user.network.add_interface_to_router(made, subnet_id=cloud.made["subnet"].id)
     cloud.made |= {"router": made, "external": external}
     return f"to {external.name}"
+
+
+@walk.step("router")
+def source_nat(cloud: Cloud) -> str:
+    """Instances without a floating IP reach the provider's router, on whatever host the gateway is."""
+    gateway = way_out(cloud)
+    if not gateway:
+        raise Skipped(f"{cloud.made['external'].name} has no gateway")
+    cloud.made["addresses"][gateway] = gateway
+    names = [f"on-{host}" for host in cloud.hosts]
+    for name in names:
+        heard(cloud, name, gateway, True, 60)
+    return f"{gateway} answers {', '.join(names)}"
 
 
 @walk.step("router")
@@ -223,16 +244,6 @@ def ask(cloud: Cloud, kind: str, **question: str) -> str:
 def vlan_of(cloud: Cloud, network: Any) -> int:
     """Return the VLAN of a network, which the administrator sees."""
     return int(cloud.admin.network.get_network(network.id).provider_segmentation_id)
-
-
-@walk.step("floating ip")
-def source_nat(cloud: Cloud) -> str:
-    """From inside, the guest reaches the provider's router."""
-    gateway = cloud.options.site.providers[cloud.made["external"].name].gateway
-    if not gateway:
-        raise Skipped(f"{cloud.made['external'].name} has no gateway")
-    ask(cloud, "ssh", command=f"ping -c 3 -W 3 {gateway}")
-    return f"{gateway} answers"
 
 
 @walk.step("key pair", "image", "flavor", "security group", "compute hosts")
