@@ -45,14 +45,18 @@ def run(
     function: str = "state.highstate",
     arguments: Iterable[str] = (),
     keywords: Mapping[str, Any] | None = None,
+    ahead: float = 0.0,
 ) -> Board:
-    """Run a state function on hosts, all at once, showing progress; returns how it went, recorded on disk too."""
+    """Run a state function on hosts, all at once, showing progress; returns how it went, recorded on disk too.
+
+    ``ahead`` are the seconds that the command had taken before: the times that are shown go on from there.
+    """
     targets = list(hosts or (node.id for node in lab.nodes))
     board = Board(targets)
     # A run that was broken off on this machine may still be at work on the hosts: wait for it there.
     settings = {"queue": True, "localconfig": saltconf.PROGRESS, **(keywords or {})}
     order = {"function": function, "arguments": list(arguments), "keywords": settings, "hosts": targets}
-    with shown(board, sys.stdout) as view:
+    with shown(board, sys.stdout, ahead) as view:
         for event in events(lab, {**order, "outline": function == "state.highstate"}):
             view.update(board.apply(event), event)
     record(lab, board, order)

@@ -141,17 +141,20 @@ def clock_text(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def line(board: Board, row: Row) -> str:
-    """Return a host's row as one plain line."""
-    return f"[{clock_text(board.elapsed):>6}] {row.host:<10} {row.done:>4}/{row.total:<4} {row.current}"
+def line(row: Row, seconds: float) -> str:
+    """Return a host's row as one plain line behind the time."""
+    return f"[{clock_text(seconds):>6}] {row.host:<10} {row.done:>4}/{row.total:<4} {row.current}"
 
 
 class Lines:
     """Shows a board as plain lines: each host now and then, its end and its failures at once."""
 
-    def __init__(self, board: Board, stream: TextIO, every: float = 5.0) -> None:
-        """Write to a stream; a host that only moves on gets a line after so many seconds."""
-        self.board, self.stream, self.every = board, stream, every
+    def __init__(self, board: Board, stream: TextIO, every: float = 5.0, ahead: float = 0.0) -> None:
+        """Write to a stream; a host that only moves on gets a line after so many seconds.
+
+        ``ahead`` are the seconds that had passed for the reader before the run began.
+        """
+        self.board, self.stream, self.every, self.ahead = board, stream, every, ahead
         self.shown: dict[str, float] = {}
 
     def __enter__(self) -> Lines:
@@ -180,7 +183,7 @@ class Lines:
                 self._write(row)
 
     def _write(self, row: Row, suffix: str = "") -> None:
-        self.stream.write(line(self.board, row) + suffix + "\n")
+        self.stream.write(line(row, self.ahead + self.board.elapsed) + suffix + "\n")
         self.stream.flush()
 
 
@@ -221,6 +224,6 @@ def table(board: Board) -> Table:
     return result
 
 
-def shown(board: Board, stream: TextIO) -> Lines | Screen:
+def shown(board: Board, stream: TextIO, ahead: float = 0.0) -> Lines | Screen:
     """Return the right way to show a board on a stream: a table on a terminal, lines elsewhere."""
-    return Screen(board, Console(file=stream)) if stream.isatty() else Lines(board, stream)
+    return Screen(board, Console(file=stream)) if stream.isatty() else Lines(board, stream, ahead=ahead)

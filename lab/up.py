@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import disk, fabric, highstate, image, master, mirror, nodes, outside, preflight, router, saltconf
 from lab.command import LabError
 from lab.layout import Lab
+from lab.progress import clock_text
 from lab.units import wait
 
 
@@ -24,9 +25,13 @@ class Steps:
 
     def __call__(self, what: str) -> None:
         """Say what comes next."""
-        elapsed = int(time.monotonic() - self.began)
-        sys.stdout.write(f"[{elapsed // 60:>3}:{elapsed % 60:02d}] {what}\n")
+        sys.stdout.write(f"[{clock_text(self.elapsed):>6}] {what}\n")
         sys.stdout.flush()
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds since the start."""
+        return time.monotonic() - self.began
 
 
 def boot(lab: Lab, say: Callable[[str], None]) -> None:
@@ -66,10 +71,10 @@ def start(lab: Lab, base: Path, entries: tuple[mirror.Entry, ...]) -> None:
         list(pool.map(lambda node: nodes.bring_up(lab, node), lab.nodes))
 
 
-def converge(lab: Lab, say: Callable[[str], None]) -> None:
+def converge(lab: Lab, say: Steps) -> None:
     """Run the highstate on all hosts at once; a failed state raises, with the host, the state and its comment."""
     say(f"highstate of {', '.join(node.id for node in lab.nodes)}")
-    board = highstate.run(lab)
+    board = highstate.run(lab, ahead=say.elapsed)
     if not board.good:
         raise LabError("the highstate failed:\n" + "\n".join(board.failures()))
     done, _ = board.totals()

@@ -113,13 +113,13 @@ def test_plain_lines_come_now_and_then_but_failures_and_ends_at_once() -> None:
 def test_a_host_that_works_in_silence_gets_a_line_now_and_then() -> None:
     clock, stream = Clock(), io.StringIO()
     board = Board(["ctl1"], clock)
-    lines = Lines(board, stream)
+    lines = Lines(board, stream, ahead=50)
     board.apply({"event": "outline", "host": "ctl1", "states": ["packages", "files"]})
     for second in range(0, 61, 5):
         clock.now = 100 + second
         lines.update(board.apply({"event": "tick"}), {"event": "tick"})
     shown = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
-    assert shown == ["[ 0:20] ctl1 0/2 packages", "[ 0:40] ctl1 0/2 packages", "[ 1:00] ctl1 0/2 packages"]
+    assert shown == ["[ 1:10] ctl1 0/2 packages", "[ 1:30] ctl1 0/2 packages", "[ 1:50] ctl1 0/2 packages"]
 
 
 def test_the_table_shows_every_host_its_count_and_its_state(board: Board) -> None:
