@@ -11,7 +11,7 @@ from saltern.errors import Problems
 from tests.sample import Recognisable, plan, real_catalogue, sample_data, sample_site
 
 NOVA = "/etc/nova/nova.conf"
-COMPUTE = ("identity_nova", "metadata_proxy", "nova_ssh_host_key", "nova_ssh_key", "rabbitmq_neutron", "rabbitmq_nova")
+COMPUTE = ("identity_nova", "metadata_proxy", "nova_ssh_host_key", "nova_ssh_key", "rabbitmq_nova")
 """What a compute host is given."""
 
 
@@ -176,6 +176,61 @@ def test_provider_networks_and_the_sites_objects_follow_the_registration() -> No
     assert ("user", "keystone") not in named
     assert registration.KEEPERS["identity"] == "keystone"
     assert plan("cmp1", data).resources == []
+
+
+def test_a_password_in_the_sites_objects_is_a_secret_like_any_other() -> None:
+    users = {"alice": {"password": {"secret": "alice"}}, "bob": {"password": {"secret": "bob"}, "absent": True}}
+    data = {**sample_data(), "resources": {"users": users}}
+    given = plan("ctl1", data).as_data()["secrets"]
+    assert given["alice"] == "canary-alice"
+    assert "bob" not in given
+
+
+def test_a_provider_networks_subnet_is_that_of_the_operators_network() -> None:
+    subnets = [each for each in plan("ctl1").resources if each["kind"] == "subnet"]
+    assert [each["properties"]["network"]["project"] for each in subnets] == ["admin", "admin"]
+
+
+@pytest.mark.parametrize(
+    ("vlans", "tunnel", "ranges", "kinds"),
+    [
+        (["100-199", 250], True, ["physnet1:100:199", "physnet1:250:250"], ["vlan", "geneve"]),
+        ([300], False, ["physnet1:300:300"], ["vlan"]),
+        ([], True, ["physnet1"], ["geneve"]),
+        ([], False, ["physnet1"], ["vlan"]),
+    ],
+)
+def test_tenants_networks_are_of_the_kinds_that_the_site_has(
+    vlans: list[Any], tunnel: bool, ranges: list[str], kinds: list[str]
+) -> None:
+    data = sample_data()
+    data["networks"]["trunk"] = {"vlans": vlans, "mtu": 9000}
+    if not tunnel:
+        del data["networks"]["tunnel"]
+    files = plan("ctl1", data).services["neutron"].files
+    ml2 = files["/etc/neutron/plugins/ml2/ml2_conf.ini"].settings
+    assert (ml2["ml2_type_vlan"]["network_vlan_ranges"], ml2["ml2"]["tenant_network_types"]) == (ranges, kinds)
+    assert files["/etc/neutron/neutron.conf"].settings["DEFAULT"]["global_physnet_mtu"] == 9000
+    step = plan("cmp1", data).services["openvswitch"].part["steps"][0]
+    assert step["arguments"]["settings"]["bridges"]["br-trunk"]["ports"]["eth1"] == {"mtu": 9000}
+
+
+def test_libvirt_lets_no_name_in_that_qemu_may_show() -> None:
+    libvirt = plan("cmp1").services["libvirt"]
+    known = libvirt.files["/etc/libvirt/libvirtd.conf"].settings["tls_allowed_dn_list"]
+    names = {name: f"CN={each['common_name']}" for name, each in libvirt.certificates.items()}
+    assert names["libvirt-client"] in known
+    assert not {names["qemu-client"], names["qemu-server"]} & set(known)
+
+
+def test_the_sites_own_openings_are_on_every_host() -> None:
+    opening = {"ports": [9100], "from": ["192.0.2.9"]}
+    data = {**sample_data(), "firewall": {"admin": ["192.0.2.0/24"], "open": {"exporter": opening}}}
+    for host in sample_site().hosts:
+        openings = {each["service"]: each for each in plan(host, data).openings}
+        assert openings["exporter"]["sources"] == ["192.0.2.9"]
+        ssh = next(each for each in plan(host, data).openings if each["ports"] == [22])
+        assert ssh["sources"] == ["10.20.0.0/24", "192.0.2.0/24"]
 
 
 def test_a_plan_is_plain_data() -> None:

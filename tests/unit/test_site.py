@@ -9,7 +9,7 @@ import pytest
 import yaml
 from saltern import site
 from saltern.errors import Problem, Problems
-from saltern.model import Interface, Management, Provider, Trunk, Tunnel
+from saltern.model import Interface, Management, Opening, Provider, Trunk, Tunnel
 
 from tests.unit.site_samples import full, many, nics, smallest
 
@@ -122,10 +122,16 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("hosts:localhost", {"roles": ["deploy"], "address": "10.20.0.9"}, "", "reserved"),
     ("hosts:ip6-loopback", {"roles": ["deploy"], "address": "10.20.0.9"}, "", "reserved"),
     ("hosts:a\nb", {"roles": ["deploy"], "address": "10.20.0.9"}, r"hosts:'a\nb'", "lower-case"),
+    ("firewall:admin", ["192.0.2.1/24"], "firewall:admin:0", "a network such as 192.0.2.0/24"),
+    ("firewall:open", {"x": {"ports": [0], "from": ["10.0.0.0/8"]}}, "firewall:open:x:ports:0", "from 1 to 65535"),
+    ("firewall:open", {"x": {"ports": ["9-8"], "from": ["10.1.1.1"]}}, "firewall:open:x:ports:0", "lower port first"),
+    ("firewall:open", {"x": {"ports": [True], "from": ["10.1.1.1"]}}, "firewall:open:x:ports:0", "from 1 to 65535"),
+    ("firewall:open", {"x": {"ports": [80]}}, "firewall:open:x:from", "required"),
+    ("firewall:open", {"x": {"ports": [80], "from": [7]}}, "firewall:open:x:from:0", "an IPv4 address, or"),
     ("hosts:ctl1:roles", GONE, "", "required"),
     ("hosts:ctl1:roles", [], "", "at least one of deploy, controller, compute"),
     ("hosts:ctl1:roles", "controller", "", "a list"),
-    ("hosts:ctl1:roles", ["compute"], "hosts", "at least one host with the role controller"),
+    ("hosts:ctl1:roles", ["compute"], "hosts", "a host with the role controller"),
     ("hosts:ctl1:roles", ["controler"], "hosts:ctl1:roles:0", "did you mean 'controller'"),
     ("hosts:ctl1:roles", ["controller", "deploy"], "", "hosts:deploy is it already"),
     ("hosts:ctl1:address", GONE, "", "required"),
@@ -205,6 +211,15 @@ def test_all_problems_at_once() -> None:
     assert paths == ["release", "hosts:cmp1:address", "services:nvoa", "resources:flavors:m1.tiny:vcpu"]
 
 
+def test_what_saltern_itself_makes_is_not_described_twice() -> None:
+    data = changed(full(), "resources:users", {"nova": {"email": "n@example.org"}, "alice": None})
+    data = changed(data, "resources:networks", {"public": None})
+    with pytest.raises(Problems) as caught:
+        site.parse(data, {"nova": {"/etc/nova/nova.conf"}})
+    paths = [problem.path for problem in caught.value.problems]
+    assert paths == ["resources:users:nova", "resources:networks:public"]
+
+
 def test_resources_may_refer_to_what_the_site_makes_anyway() -> None:
     data = changed(full(), "resources:routers", {"r": {"external_network": "public", "project": "service"}})
     assert site.parse(changed(data, "resources:keypairs", {}), {"nova": {"/etc/nova/nova.conf"}}).resources["routers"]
@@ -253,11 +268,28 @@ def test_a_default_tunnel_address_can_be_out_of_reach() -> None:
     assert "hosts:cmp1:tunnel_address" in {problem.path for problem in problems_of(data)}
 
 
-def test_the_first_controller_leads() -> None:
+def test_the_apis_are_on_the_controller_wherever_it_stands() -> None:
     data = smallest()
     data["hosts"] = {"d": {"roles": ["deploy"], "address": "10.0.0.9"}} | data["hosts"]
-    data["hosts"]["b"] = {"roles": ["controller"], "address": "10.0.0.3", "interfaces": nics()}
     assert site.parse(data).api_address == "10.0.0.2"
+
+
+@pytest.mark.parametrize("role", ["controller", "deploy"])
+def test_one_host_holds_the_roles_that_others_depend_on(role: str) -> None:
+    data = smallest()
+    data["hosts"]["b"] = {"roles": [role, "controller"], "address": "10.0.0.3", "interfaces": nics()}
+    data["hosts"]["c"] = {"roles": [role, "compute"], "address": "10.0.0.4", "interfaces": nics()}
+    with pytest.raises(Problems, match=f"hosts:c:roles: '{role}': one {role} host: hosts:"):
+        site.parse(data)
+
+
+def test_the_firewall_is_open_for_the_operator_too() -> None:
+    data = smallest()
+    opening = {"ports": [9100, "9200-9210"], "from": ["192.0.2.9", "0.0.0.0/0"]}
+    data["firewall"] = {"admin": ["192.0.2.0/24"], "open": {"exporter": opening}}
+    found = site.parse(data)
+    assert found.admin == ("192.0.2.0/24",)
+    assert found.openings == {"exporter": Opening(("9100", "9200-9210"), ("192.0.2.9", "0.0.0.0/0"), "tcp")}
 
 
 OVERRIDES = [

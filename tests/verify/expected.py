@@ -69,6 +69,11 @@ def openings() -> Iterator[tuple[str, str, int, dict[str, Any]]]:
                     yield host, opening["proto"], int(port), opening
 
 
+def own() -> set[str]:
+    """Return the names of the site's own openings: whether something listens there is the operator's business."""
+    return set(model().openings)
+
+
 def allowed(host: str, listener: dict[str, Any]) -> bool:
     """Tell whether a listener off the loopback is one that the host's plan foresees."""
     plan = plans()[host]

@@ -135,7 +135,7 @@ def test_only_expected_ports_are_open(facts: Facts, host: str) -> None:
 
 
 SERVED = [
-    (host, proto, port, opening) for host, proto, port, opening in expected.openings() if port not in expected.UNHEARD
+    each for each in expected.openings() if each[2] not in expected.UNHEARD and each[3]["service"] not in expected.own()
 ]
 
 

@@ -274,6 +274,23 @@ def _vlans(value: Any) -> tuple[int, int]:
     return low, high
 
 
+def _port(value: Any) -> str:
+    parts = [str(value)] * 2 if isinstance(value, int) and not isinstance(value, bool) else _text_range(value)
+    if not parts or not all(re.fullmatch(r"[0-9]{1,5}", part) and 1 <= int(part) <= 65535 for part in parts):
+        raise Refused('a port from 1 to 65535, or a range of them such as "5900-5999"')
+    low, high = map(int, parts)
+    if high < low:
+        raise Refused(f'the lower port first: "{high}-{low}"')
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _source(value: Any) -> str:
+    try:
+        return str(IPv4Network(value)) if isinstance(value, str) and "/" in value else str(parse_address(value))
+    except ValueError:
+        raise Refused("an IPv4 address, or a network such as 192.0.2.0/24") from None
+
+
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _DOMAIN = rf"(?=.{{1,253}}$)({_LABEL}\.)*{_LABEL}"
 RESERVED = frozenset({"localhost", "localdomain", "localhost4", "localhost6", "broadcasthost"})
@@ -308,6 +325,8 @@ mac: Check = scalar(_mac)
 pool: Check = scalar(_pool)
 vlans: Check = scalar(_vlans)
 vlan: Check = integer(1, 4094)
+port: Check = scalar(_port)
+source: Check = scalar(_source)
 mtu: Check = integer(1280, 9216)
 time_source: Check = scalar(_time_source)
 host_name: Check = _named(_LABEL, "a host name: lower-case letters, digits and hyphens, at most 63, not all digits")

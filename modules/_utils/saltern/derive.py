@@ -68,7 +68,7 @@ def _own_names(ctx: Context) -> list[str]:
 
 
 def _trunk_port(ctx: Context) -> dict[str, Any]:
-    ports: dict[str, Any] = {str(ctx.host.device("trunk")): {}}
+    ports: dict[str, Any] = {str(ctx.host.device("trunk")): {"mtu": ctx.site.trunk.mtu}}
     if ctx.site.tunnel and ctx.host.tunnel_address:
         tag = {"tag": ctx.site.tunnel.vlan} if ctx.site.tunnel.vlan else {}
         ports["tunnel0"] = {"type": "internal", **tag}
@@ -80,6 +80,12 @@ def _tunnel_ports(ctx: Context) -> dict[str, Any]:
         return {}
     prefix = ctx.site.tunnel.cidr.partition("/")[2]
     return {"tunnel0": {"address": f"{ctx.host.tunnel_address}/{prefix}", "mtu": ctx.site.trunk.mtu}}
+
+
+def _vlan_ranges(ctx: Context) -> list[str]:
+    """Return what tenants' networks may use of the trunk; its bare name lets provider networks use it all the same."""
+    name = ctx.site.trunk.physical_network
+    return [f"{name}:{low}:{high}" for low, high in ctx.site.trunk.vlans] or [name]
 
 
 def _chassis_mac(ctx: Context) -> str:
@@ -117,6 +123,7 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "names": _own_names,
     "node_name": lambda ctx: f"rabbit@{ctx.host.id}",
     "novnc_url": lambda ctx: f"https://{ctx.site.api_name}:6080/vnc_lite.html",
+    "qemu_name": lambda ctx: f"qemu.{ctx.host.id}",
     "ovn_northbound_listeners": lambda ctx: [{"target": "pssl:6641:127.0.0.1"}],
     # Chassis are bound to their own rows (RBAC); Neutron writes everywhere, from this host only.
     "ovn_southbound_listeners": lambda ctx: [
@@ -127,9 +134,12 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "ovn_southbound_local": lambda ctx: "ssl:127.0.0.1:6643",
     "ovn_southbound": lambda ctx: f"ssl:{ctx.controller.address}:6642",
     "region": lambda ctx: ctx.site.region,
-    "vlan_ranges": lambda ctx: [
-        f"{ctx.site.trunk.physical_network}:{low}:{high}" for low, high in ctx.site.trunk.vlans
+    "vlan_ranges": _vlan_ranges,
+    "tenant_networks": lambda ctx: [
+        *(["vlan"] if ctx.site.trunk.vlans or not ctx.site.tunnel else []),
+        *(["geneve"] if ctx.site.tunnel else []),
     ],
+    "trunk_mtu": lambda ctx: ctx.site.trunk.mtu,
     "trunk_bridge": lambda ctx: ctx.site.trunk.bridge,
     "trunk_bridges": lambda ctx: {
         ctx.site.trunk.bridge: {"datapath_type": ctx.site.trunk.datapath, "ports": _trunk_port(ctx)}

@@ -42,6 +42,7 @@ def messaging(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     options = {
         "ssl": True,
         "ssl_ca_file": CA_FILE,
+        "ssl_enforce_hostname_verification": True,
         "rabbit_quorum_queue": True,
         "rabbit_transient_quorum_queue": True,
         "rabbit_stream_fanout": True,
@@ -115,9 +116,11 @@ def uwsgi(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         # glance's worker never obeys; without this systemd waits 15 s for it at each restart.
         "worker-reload-mercy": 5,
         "no-orphans": True,
+        # Without its application it would answer 500 for ever; like this systemd tries again.
+        "need-app": True,
         "close-on-exec": True,
         "buffer-size": 65535,
-        "processes": 2,
+        "processes": 4,
         "threads": 1,
         "listen": 100,
         "add-header": "Connection: close",
@@ -129,7 +132,13 @@ def uwsgi(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 def uwsgi_unit(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the drop-in that starts an API with our uWSGI configuration instead of the packaged init script."""
     command = f"/usr/bin/uwsgi_python3 --ini {uwsgi_path(params['api'])}"
-    return {"Service": {"ExecStart": ["", command], "KillSignal": "SIGTERM"}}
+    # At a boot of the host the database may come later.
+    order = {"After": "network-online.target mariadb.service rabbitmq-server.service memcached.service"}
+    restart = {"Restart": "on-failure", "RestartSec": "3"}
+    return {
+        "Unit": {**order, "StartLimitIntervalSec": "0"},
+        "Service": {"ExecStart": ["", command], "KillSignal": "SIGTERM", **restart},
+    }
 
 
 def time_sources(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,7 +286,11 @@ def firewall_openings(ctx: Context) -> list[dict[str, Any]]:
                     **({"replies": True} if opening.get("replies") else {}),
                 }
             )
-    return result
+    own = ctx.site.openings.items()
+    return result + [
+        {"service": name, "ports": list(each.ports), "proto": each.proto, "sources": list(each.sources)}
+        for name, each in own
+    ]
 
 
 def _sources(ctx: Context, words: list[str]) -> list[str]:
@@ -289,6 +302,8 @@ def _sources(ctx: Context, words: list[str]) -> list[str]:
             result += [host.tunnel_address or host.address for host in ctx.site.having("compute")]
         elif word == "management":
             result.append(ctx.site.management.cidr)
+        elif word == "admin":
+            result += ctx.site.admin
     return result
 
 

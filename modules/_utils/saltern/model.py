@@ -67,6 +67,15 @@ class Provider:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """Ports that the firewall of every host opens beside what its services need: for monitoring and the like."""
+
+    ports: tuple[str, ...]
+    sources: tuple[str, ...]
+    proto: str = "tcp"
+
+
+@dataclass(frozen=True)
 class Host:
     """A machine of the site: its id is its minion id and its short host name."""
 
@@ -99,6 +108,9 @@ class Site:
     region: str = "RegionOne"
     live_migration: str = "tls"
     ntp_servers: tuple[str, ...] = ()
+    admin: tuple[str, ...] = ()
+    """Whence SSH is let in, beside the management network."""
+    openings: Mapping[str, Opening] = field(default_factory=dict)
     mirrors: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
     resources: Mapping[str, Any] = field(default_factory=dict)

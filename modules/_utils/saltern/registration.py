@@ -23,8 +23,7 @@ SERVICE_ROLES = ("admin", "service")
 
 def resources(ctx: Context) -> list[Object]:
     """Return the objects in the order in which they are made, each as ``{service, tier, kind, name, properties}``."""
-    own = [*_registered(ctx), *_provider_networks(ctx.site)]
-    return [*own, *_site_resources(ctx.site)]
+    return [*_registered(ctx), *_provider_networks(ctx.site), *_site_resources(ctx)]
 
 
 def _object(kind: str, name: str, tier: str = "resources", /, **properties: Any) -> Object:
@@ -68,7 +67,9 @@ def _provider_networks(site: Site) -> Iterator[Object]:
             "router:external": provider.external,
         }
         yield _object("network", provider.name, project="admin", shared=provider.shared, mtu=site.trunk.mtu, **segment)
-        yield _object("subnet", provider.name, project="admin", network=provider.name, **_subnet(provider))
+        # a tenant may have a network of this name, too
+        network = {"name": provider.name, "project": "admin"}
+        yield _object("subnet", provider.name, project="admin", network=network, **_subnet(provider))
 
 
 def _subnet(provider: Provider) -> dict[str, Any]:
@@ -84,7 +85,10 @@ def _subnet(provider: Provider) -> dict[str, Any]:
     }
 
 
-def _site_resources(site: Site) -> Iterator[Object]:
+def _site_resources(ctx: Context) -> Iterator[Object]:
     """Yield the objects that the operator listed, those to be absent first, then in the order of dependence."""
-    for kind, name, properties in ordered(site.resources):
+    for kind, name, properties in ordered(ctx.site.resources):
+        for value in properties.values():
+            if isinstance(value, Mapping) and "secret" in value and not properties.get("absent"):
+                ctx.secret(str(value["secret"]))
         yield _object(kind, name, **properties)

@@ -32,8 +32,10 @@ from saltern.checks import (
     path,
     plain,
     pool,
+    port,
     record,
     scalar,
+    source,
     time_source,
     url,
     vlan,
@@ -42,7 +44,7 @@ from saltern.checks import (
 )
 from saltern.checks import Refused as _Refused
 from saltern.errors import Problem, suggestion
-from saltern.model import ROLES, Host, Interface, Management, Provider, Site, Trunk, Tunnel
+from saltern.model import ROLES, Host, Interface, Management, Opening, Provider, Site, Trunk, Tunnel
 from saltern.resource_kinds import PLURALS
 from saltern.resources import validate
 from saltern.siterules import RULES, dig, hosts, tunnel_address
@@ -99,6 +101,14 @@ _PROVIDER = record(
     }
 )
 
+_OPENING = record(
+    {
+        "ports": Key(listing(port, at_least="one or more ports"), required=True),
+        "from": Key(listing(source, at_least="one or more addresses or networks"), required=True),
+        "proto": Key(one_of("tcp", "udp"), "tcp"),
+    }
+)
+
 _BRIDGE = matching(r"(?!br-int$)[A-Za-z][A-Za-z0-9_.-]{0,14}", "a bridge's name of at most 15 characters, not br-int")
 
 _NETWORKS = record(
@@ -133,6 +143,10 @@ SITE: Check = record(
         "live_migration": Key(one_of(*LIVE_MIGRATIONS), LIVE_MIGRATIONS[0]),
         "api": Key(record({"name": Key(domain_name), "address": Key(address)}), {}),
         "time": Key(record({"servers": Key(listing(time_source), ())}), {}),
+        "firewall": Key(
+            record({"admin": Key(listing(source), ()), "open": Key(mapping(identifier, _OPENING), {})}),
+            {"admin": (), "open": {}},
+        ),
         "mirrors": Key(record({"debian": Key(url)}), {}),
         "networks": Key(_NETWORKS, required=True),
         "hosts": Key(mapping(host_name, _HOST, at_least="at least one host"), required=True),
@@ -192,7 +206,14 @@ def _resource_problems(data: Mapping[str, Any], names: Names) -> list[Problem]:
     """Return the mistakes in ``resources``; services' users and provider networks are there without being listed."""
     networks = set(dig(data, "networks", "provider") or ())
     known = {"user": names, "project": ["service"], "network": networks, "subnet": networks}
-    return validate(data.get("resources") or {}, known)
+    resources = data.get("resources") or {}
+    taken = [
+        Problem(f"resources:{plural}:{name}", name, "another name: Saltern itself makes the one of this name")
+        for plural, named in resources.items()
+        for name in named or ()
+        if name in known.get(PLURALS[plural], ())
+    ]
+    return [*taken, *validate(resources, known)]
 
 
 def _text(value: object) -> str | None:
@@ -218,6 +239,10 @@ def _site(data: Mapping[str, Any]) -> Site:
         region=data["region"],
         live_migration=data["live_migration"],
         ntp_servers=data["time"].get("servers", ()),
+        admin=data["firewall"]["admin"],
+        openings={
+            name: Opening(each["ports"], each["from"], each["proto"]) for name, each in data["firewall"]["open"].items()
+        },
         mirrors={name: mirror for name, mirror in data["mirrors"].items() if mirror is not None},
         services=data["services"],
         resources=data["resources"],

@@ -166,14 +166,15 @@ def devices_fit(data: Data, report: Report) -> None:
 
 
 def roles_are_held(data: Data, report: Report) -> None:
-    """Report a site without a controller, or with two deploy hosts."""
+    """Report a site without a controller, with two of them, or with two deploy hosts."""
     if not any(True for _ in hosts(data)):
         return
     if not any(_holds(host, "controller") for _, _, host in hosts(data)):
-        report.add("hosts", "no controller", "at least one host with the role controller")
-    deploys = [path for path, _, host in hosts(data) if _holds(host, "deploy")]
-    for path in deploys[1:]:
-        report.add(f"{path}:roles", "deploy", f"one deploy host: {deploys[0]} is it already")
+        report.add("hosts", "no controller", "a host with the role controller")
+    for role in ("deploy", "controller"):
+        holders = [path for path, _, host in hosts(data) if _holds(host, role)]
+        for path in holders[1:]:
+            report.add(f"{path}:roles", role, f"one {role} host: {holders[0]} is it already")
 
 
 def api_fits(data: Data, report: Report) -> None:
