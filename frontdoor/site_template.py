@@ -72,7 +72,7 @@ def _head(answers: Answers) -> list[str]:
         f"domain: {_word(answers.domain)}  # hosts are HOST.DOMAIN, the APIs are at api.DOMAIN",
         "# live_migration: tls",
         "# time: {servers: [ntp.example.org]}  # what the controllers follow; all other hosts follow the controllers",
-        "# mirrors: {debian: URL}  # without it, the mirror that the deploy host itself uses",
+        "# firewall: {admin: [192.0.2.0/24]}  # SSH from here too; else from the management network only",
         "",
     ]
 
@@ -102,7 +102,7 @@ def _networks(answers: Answers) -> list[str]:
 
 
 def _hosts(answers: Answers) -> list[str]:
-    lines = ["# a host's id is its host name and its minion id; the first controller leads", "hosts:"]
+    lines = ["# a host's id is its host name and its minion id; one of them is the controller", "hosts:"]
     for name, (roles, address) in answers.hosts.items():
         devices = {answers.management_device: "management"}
         if {"controller", "compute"} & set(roles):

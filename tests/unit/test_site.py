@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from saltern import site
+from saltern import catalogue, site
 from saltern.errors import Problem, Problems
 from saltern.model import Interface, Management, Opening, Provider, Trunk, Tunnel
 
@@ -338,3 +339,17 @@ def test_a_thousand_hosts(tmp_path: Path) -> None:
     found = site.load(file)
     assert len(found.hosts) == 1000
     assert len({host.tunnel_address for host in found.having("compute")}) == 998
+
+
+def test_what_the_example_only_mentions_is_accepted_too() -> None:
+    text = (REPOSITORY / "pillar/site.example.yaml").read_text()
+    blocks = {}
+    for word in ("firewall", "resources"):
+        rest = text[text.index(f"# {word}:") :].splitlines()
+        block = [line[2:] for line in itertools.takewhile(lambda line: line.startswith("# "), rest)]
+        blocks |= yaml.safe_load("\n".join(block))
+    names = {name: service.paths() for name, service in catalogue.load(REPOSITORY / "pillar/services").items()}
+    found = site.parse({**yaml.safe_load(text), **blocks}, names)
+    assert found.admin
+    assert found.openings
+    assert len(found.resources) > 8
