@@ -24,6 +24,8 @@ CLOUD = {
         {"id": "p-demo", "name": "demo", "domain_id": "default", "tags": ["b", "a"]},
         {"id": "p-demo-lab", "name": "demo", "domain_id": "d-lab"},
         {"id": "p-lab", "name": "only-lab", "domain_id": "d-lab"},
+        {"id": "p-twice-lab", "name": "twice", "domain_id": "d-lab"},
+        {"id": "p-twice-two", "name": "twice", "domain_id": "d-two"},
     ],
     "user": [{"id": "u-nova", "name": "nova", "domain_id": "default", "enabled": True, "email": None}],
     "group": [{"id": "g-ops", "name": "ops", "domain_id": "default"}],
@@ -40,9 +42,12 @@ CLOUD = {
         {"id": "e2", "service_id": "s-nova", "interface": "internal", "region_id": "RegionOne", "url": "https://a"},
     ],
     "image": [
-        {"id": "i-kernel", "name": "kernel", "os_hash_value": "abc", "disk_format": "aki", "visibility": "public"},
-        {"id": "i-half", "name": "half", "os_hash_value": None, "disk_format": "qcow2"},
-        {"id": "i-disk", "name": "disk", "min_ram": 64, "kernel_id": "i-kernel", "os_distro": "debian"},
+        {"id": "i-kernel", "name": "kernel", "owner": "p-admin", "os_hash_value": "abc", "disk_format": "aki"},
+        {"id": "i-half", "name": "half", "owner": "p-admin", "os_hash_value": None, "disk_format": "qcow2"},
+        {"id": "i-disk", "name": "disk", "owner": "p-admin", "min_ram": 64, "kernel_id": "i-kernel",
+         "os_distro": "debian"},
+        {"id": "i-mine", "name": "disk", "owner": "p-demo", "min_ram": 1, "visibility": "shared"},
+        {"id": "i-only", "name": "theirs", "owner": "p-demo", "visibility": "private"},
     ],
     "flavor": [
         {"id": "1", "name": "tiny", "ram": 64, "vcpus": 1, "disk": 1, "swap": "",
@@ -53,6 +58,9 @@ CLOUD = {
         {"id": "n-pub", "name": "public", "project_id": "p-admin", "mtu": 1500, "provider:segmentation_id": 200},
         {"id": "n-1", "name": "net1", "project_id": "p-demo", "description": "", "shared": False},
         {"id": "n-2", "name": "net1", "project_id": "p-admin", "description": "", "shared": False},
+        {"id": "n-3", "name": "public", "project_id": "p-demo", "description": "", "shared": False},
+        {"id": "n-4", "name": "twin", "project_id": "p-admin"},
+        {"id": "n-5", "name": "twin", "project_id": "p-admin"},
     ],
     "subnet": [
         {
@@ -64,12 +72,15 @@ CLOUD = {
         {"id": "sub-6", "name": "net6", "network_id": "n-1", "cidr": "2001:db8::/64", "ip_version": 6},
     ],
     "router": [
-        {"id": "rt", "name": "r1", "interfaces": ["sub-1"], "external_gateway_info": {
+        {"id": "rt", "name": "r1", "project_id": "p-admin", "interfaces": ["sub-1"], "external_gateway_info": {
             "network_id": "n-pub", "enable_snat": True, "external_fixed_ips": [{"ip_address": "198.51.100.5"}],
         }},
-        {"id": "rt2", "name": "bare", "interfaces": [], "external_gateway_info": None},
+        {"id": "rt2", "name": "bare", "project_id": "p-admin", "interfaces": [], "external_gateway_info": None},
     ],
-    "security_group": [{"id": "sg", "name": "web", "project_id": "p-demo"}],
+    "security_group": [
+        {"id": "sg", "name": "web", "project_id": "p-admin"},
+        {"id": "sg-demo", "name": "web", "project_id": "p-demo"},
+    ],
     "security_group_rule": [
         {"id": "ru1", "security_group_id": "sg", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
          "port_range_min": 80, "port_range_max": 80, "remote_ip_prefix": "0.0.0.0/0", "remote_group_id": None},
@@ -172,10 +183,18 @@ def test_differences(kind, name, properties, expected):
         ("role_assignment", {"role": "reader", "group": "ops", "system": True}),
         ("endpoint", {"service": "nova", "interface": "admin", "region": "RegionOne", "url": "https://a"}),
         ("network", {}),
+        ("image", {}),
     ],
 )
 def test_not_there(kind, properties):
     assert compare(kind, "no such", properties)[1] is None
+
+
+def test_what_a_tenant_made_is_another_object():
+    assert compare("image", "theirs", {"visibility": "public"})[1] is None
+    assert compare("image", "theirs", {"owner": "demo", "visibility": "private"})[2] == {}
+    assert compare("network", "public", {"project": {"id": "p-demo"}})[1]["id"] == "n-3"
+    assert compare("security_group", "web", {})[1]["id"] == "sg"
 
 
 @pytest.mark.parametrize(
@@ -187,9 +206,9 @@ def test_not_there(kind, properties):
             {"network": "nett", "cidr": "10.0.0.0/8", "project": "nobody"},
             ["network 'nett'", "project 'nobody'"],
         ),
-        ("network", "x", {"project": "demo"}, ["p-demo, p-demo-lab", "{name: demo, domain: …}"]),
+        ("network", "x", {"project": "twice"}, ["p-twice-lab, p-twice-two", "{name: twice, domain: …}"]),
         ("router", "x", {"interfaces": ["a", "b"]}, ["subnet 'a'", "subnet 'b'", "there is none"]),
-        ("network", "net1", {}, ["2 have this name", "{name: net1, project: …}"]),
+        ("network", "twin", {}, ["2 have this name", "{name: twin, project: …}"]),
     ],
 )
 def test_names_that_do_not_resolve_are_all_told(kind, name, properties, words):
@@ -201,6 +220,10 @@ def test_names_that_do_not_resolve_are_all_told(kind, name, properties, words):
 def test_references():
     assert reference("project", {"name": "demo", "domain": "lab"}, objects) == "p-demo-lab"
     assert reference("network", {"id": 7}, objects) == "7"
+    assert reference("project", "demo", objects) == "p-demo"
+    assert reference("project", "only-lab", objects) == "p-lab"
+    assert reference("network", "public", objects) == "n-pub"
+    assert reference("image", "theirs", objects) == "i-only"
     assert reference("compute_host", "cmp2", objects) == "cmp2"
 
 
@@ -285,7 +308,9 @@ def test_creation_with_calls_of_its_own():
     }  # fmt: skip
     assert router[1] == Request("PUT", "/routers/{id}/add_router_interface", {"subnet_id": "sub-6"})
     image = made("image", "i", {"file": "file:///disk.img", "properties": {"hw_x": True, "gone": None}})
-    assert image[0].body == {"name": "i", "disk_format": "qcow2", "container_format": "bare", "hw_x": "true"}
+    assert image[0].body == {
+        "name": "i", "disk_format": "qcow2", "container_format": "bare", "hw_x": "true", "owner": "p-admin",
+    }  # fmt: skip
     assert (image[1].path, image[1].upload) == ("/images/{id}/file", "/disk.img")
     aggregate = made("aggregate", "a", {"hosts": ["cmp1"], "metadata": {"ssd": True}})
     assert [request.body for request in aggregate[1:]] == [

@@ -142,7 +142,9 @@ _NUMBER = Field(int)
 _ENABLED = {"description": _TEXT, "enabled": _FLAG}
 _DOMAIN = Field(api="domain_id", refers="domain", fixed=True, default="Default")
 _PROJECT = Field(api="project_id", refers="project", fixed=True)
-_SWITCHED = {"description": _TEXT, "project": _PROJECT, "admin_state_up": _FLAG}
+_KEPT = Field(api="project_id", refers="project", fixed=True, default="admin")
+"""Whose an object of the operator is: one of the same name that a tenant made is another one."""
+_SWITCHED = {"description": _TEXT, "project": _KEPT, "admin_state_up": _FLAG}
 _FIXED_NUMBER = Field(int, fixed=True)
 _COMPUTE_QUOTA = (
     "cores", "instances", "key_pairs", "metadata_items", "ram", "server_group_members", "server_groups",
@@ -195,12 +197,14 @@ _TABLE = (
         "interface": Field(choices=("public", "internal", "admin"), required=True),
         "region": Field(api="region_id", refers="region", required=True), "url": Field(required=True), "enabled": _FLAG,
     }),
-    Kind("image", "images", "image", "/images", key="*", query="limit=1000&visibility=all", fields={
+    Kind("image", "images", "image", "/images", key="*", query="limit=1000&visibility=all", identity=("owner",),
+         fields={
         "file": Field(api="os_hash_value", once=True, own=True), "disk_format": Field(fixed=True, default="qcow2"),
         "container_format": Field(fixed=True, default="bare"), "visibility": Field(
             choices=("public", "private", "shared", "community")),
         "min_disk": _NUMBER, "min_ram": _NUMBER, "protected": _FLAG, "os_hidden": _FLAG,
-        "owner": Field(refers="project"), "kernel_id": Field(refers="image"), "ramdisk_id": Field(refers="image"),
+        "owner": Field(refers="project", fixed=True, default="admin"),
+        "kernel_id": Field(refers="image"), "ramdisk_id": Field(refers="image"),
         "properties": Field(dict, api="*", normal=_strings, body=_strings),
     }),
     Kind("flavor", "flavors", "compute", "/flavors", lists="/flavors/detail", query="is_public=None", update="PUT",
@@ -234,7 +238,7 @@ _TABLE = (
         "interfaces": Field(list, refers="subnet", own=True, normal=sorted),
     }),
     Kind("security_group", "security_groups", "network", "/security-groups", identity=("project",), update="PUT",
-         fields={"description": _TEXT, "project": _PROJECT, "stateful": _FLAG}),
+         fields={"description": _TEXT, "project": _KEPT, "stateful": _FLAG}),
     Kind("security_group_rule", "security_group_rules", "network", "/security-group-rules", named="", update="",
          identity=("security_group", "direction", "ethertype", "protocol", "port_range_min", "port_range_max",
                    "remote_ip_prefix", "remote_group"), fields={

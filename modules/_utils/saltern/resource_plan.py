@@ -68,17 +68,28 @@ def normal(field_: Field, value: Any) -> Any:
 
 
 def reference(kind_name: str, wanted: Any, objects: Objects) -> str:
-    """Return the id of the object that a reference names: a name, ``{name, project or domain}`` or ``{id}``."""
+    """Return the id of the object that a reference names: a name, ``{name, project or domain}`` or ``{id}``.
+
+    A bare name means the object in the domain or project that is the default, then one that has the name elsewhere:
+    what members of other projects and domains call their objects makes no name ambiguous.
+    """
     kind = KINDS[kind_name]
     if isinstance(wanted, Mapping) and "id" in wanted:
         return str(wanted["id"])
     name, scope = (wanted["name"], dict(wanted)) if isinstance(wanted, Mapping) else (wanted, {})
     scope.pop("name", None)
     values = {each: reference(kind.fields[each].refers, value, objects) for each, value in scope.items()}
-    found = match(kind, str(name), values, objects(kind_name, None))
+    listed = objects(kind_name, None)
+    found = match(kind, str(name), _defaults(kind, objects) | values, listed) or match(kind, str(name), values, listed)
     if found is None:
         raise Unresolved(f"{kind.name} {name!r}: there is none of this name")
     return str(found[kind.ident])
+
+
+def _defaults(kind: Kind, objects: Objects) -> dict[str, str]:
+    """Return the ids of the domain or project in which objects of a kind are, unless something else is said."""
+    home = {each: kind.fields[each] for each in kind.identity if kind.fields[each].refers and kind.named}
+    return {each: reference(field_.refers, field_.default, objects) for each, field_ in home.items() if field_.default}
 
 
 def match(kind: Kind, name: str, values: Mapping[str, Any], objects: Iterable[Object]) -> Object | None:
