@@ -219,6 +219,19 @@ class TestFiles:
         assert future.stat().st_mtime < time.time()
         assert past.stat().st_mtime == 1000
 
+    def test_a_unit_file_from_a_clock_that_was_ahead_asks_for_one_restart(self, tmp_path, monkeypatch):
+        path = tmp_path / "a.service"
+        path.write_text("")
+        os.utime(path, (1000, 1000))
+        ahead = replace(unit(), files=(str(path),))
+        before, behind = path.stat().st_ctime_ns, path.stat().st_ctime_ns - 3600 * 10**9
+        monkeypatch.setattr(systemd.time, "time_ns", lambda: behind)
+        systemd.forget_the_future(ahead.files, ctime=True)
+        assert path.stat().st_mtime == 1000
+        assert path.stat().st_ctime_ns > before
+        monkeypatch.undo()
+        assert systemd.times(ahead.files, ctime=True)[str(path)] < now() - systemd.FILE_CLOCK_SLACK
+
     def test_the_end_of_a_log(self, tmp_path):
         path = tmp_path / "log"
         path.write_text("".join(f"{number}\n" for number in range(10000)))

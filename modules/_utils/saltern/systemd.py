@@ -6,10 +6,11 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from saltern.errors import SalternError
-from saltern.units import PROPERTIES, Unit, parse_show
+from saltern.units import FILE_CLOCK_SLACK, PROPERTIES, Unit, parse_show
 
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
 
@@ -88,13 +89,20 @@ def times(paths: Iterable[str], ctime: bool = False) -> dict[str, int]:
     return found
 
 
-def forget_the_future(paths: Iterable[str]) -> None:
-    """Set times that lie ahead of the clock to a second ago, so that they do not ask for restarts for ever."""
+def forget_the_future(paths: Iterable[str], ctime: bool = False) -> None:
+    """Set times that lie ahead of the clock to a second ago, so that they do not ask for restarts for ever.
+
+    With ``ctime`` the time of the inode's change too; it can only become now, so what starts next is held back until
+    it starts later than that.
+    """
     now = time.time_ns()
-    for path in paths:
-        for entry in _entries(path):
-            if _stamp(entry, False) * 1000 > now:
-                os.utime(entry, ns=(now - 10**9, now - 10**9))
+    ahead = [entry for path in paths for entry in _entries(path) if _stamp(entry, ctime) * 1000 > now]
+    for entry in ahead:
+        with suppress(OSError):  # /usr may be read-only
+            modified = min(os.stat(entry).st_mtime_ns, now - 10**9)
+            os.utime(entry, ns=(modified, modified))
+    if ahead and ctime:
+        time.sleep(2 * FILE_CLOCK_SLACK / 1e6)
 
 
 def _entries(path: str) -> list[str]:

@@ -40,6 +40,7 @@ def converge(
         return Report(changes, _asked_once(wishes, changes, secrets))
     if todo.missing:
         return Report({}, dict.fromkeys(todo.missing, "there is no such unit; is its package installed?"))
+    systemd.forget_the_future({path for name in todo.restart for path in own_files(units[name])}, ctime=True)
     refused = act(control, todo, wishes, timeout)
     if todo.restart or todo.stop:
         revive(control, wishes, timeout)
