@@ -42,6 +42,15 @@ def link(name, *addresses, up=True):
     return {"ifname": name, "flags": ["BROADCAST", "UP"] if up else ["BROADCAST"], "addr_info": found}
 
 
+def announced(name, *addresses):
+    """A device to which a router's announcements gave one more address."""
+    found = link(name, *addresses)
+    found["addr_info"].append(
+        {"family": "inet6", "scope": "global", "local": "2001:db8::1", "prefixlen": 64, "dynamic": True}
+    )
+    return found
+
+
 GOOD = json.dumps([link("eth1"), link("tunnel0", "10.30.0.21/24")])
 
 
@@ -168,6 +177,7 @@ def test_the_unit_sets_the_devices_up_and_gives_one_address():
     [
         (GOOD, {}),
         ("", {"eth1": "no such device", "tunnel0": "no such device"}),
+        (json.dumps([link("eth1"), announced("tunnel0", "10.30.0.21/24")]), {}),
         (
             json.dumps([link("eth1", up=False), link("tunnel0")]),
             {"eth1": "down", "tunnel0": "has no address, wanted 10.30.0.21/24"},
@@ -215,6 +225,9 @@ MARKED = CLEAN.replace('["system-id","cmp1"]', '["system-id","cmp1"],["saltern-r
 
 def unit_in_place(tmp_path):
     (tmp_path / ovs_addresses.UNIT).write_text(ovs_control.Goal.of(SETTINGS).unit)
+    wants = tmp_path / "ovs-vswitchd.service.wants"
+    wants.mkdir()
+    (wants / ovs_addresses.UNIT).symlink_to(tmp_path / ovs_addresses.UNIT)
 
 
 def test_a_host_as_planned_is_left_alone(monkeypatch, tmp_path):
@@ -259,9 +272,18 @@ def test_a_restart_that_a_kill_prevented_is_made_up_for(monkeypatch, tmp_path):
 def test_a_device_with_an_address_of_its_own_is_not_taken(monkeypatch, tmp_path):
     links = json.dumps([link("eth0", "10.20.0.21/24"), *json.loads(GOOD)])
     machine = Machine(monkeypatch, tmp_path, [CLEAN], [links])
-    with pytest.raises(SalternError, match=r"eth0 carries 10\.20\.0\.21; a device of the trunk"):
-        ovs_control.converge(SETTINGS | {"bridges": bridges(eth0={})}, test=False)
+    for test in (False, True):
+        with pytest.raises(SalternError, match=r"eth0 carries 10\.20\.0\.21; a device of the trunk"):
+            ovs_control.converge(SETTINGS | {"bridges": bridges(eth0={})}, test=test)
     assert machine.ran == []
+
+
+def test_a_unit_that_a_kill_kept_from_being_enabled_is_enabled(monkeypatch, tmp_path):
+    unit_in_place(tmp_path)
+    (tmp_path / "ovs-vswitchd.service.wants" / ovs_addresses.UNIT).unlink()
+    machine = Machine(monkeypatch, tmp_path, [CLEAN], [GOOD])
+    assert ovs_control.converge(SETTINGS, test=False) == {ovs_addresses.UNIT: "enabled"}
+    assert f"enable {ovs_addresses.UNIT}" in machine.ran
 
 
 def test_a_port_that_the_switch_cannot_open_fails(monkeypatch, tmp_path):

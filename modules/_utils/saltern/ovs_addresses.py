@@ -103,7 +103,12 @@ def read_links() -> str:
 def unit_differs(text: str) -> bool:
     """Return whether the unit on disk is another one."""
     path = DIRECTORY / UNIT
-    return not path.exists() or path.read_text() != text
+    return not path.exists() or path.read_text(errors="replace") != text
+
+
+def unit_starts_with_the_switch() -> bool:
+    """Return whether the unit is enabled: a run may have been killed between its file and that."""
+    return (DIRECTORY / "ovs-vswitchd.service.wants" / UNIT).is_symlink()
 
 
 def write_unit(text: str) -> None:
@@ -112,5 +117,6 @@ def write_unit(text: str) -> None:
 
 
 def _globals(link: Mapping[str, Any]) -> list[str]:
-    """Return a link's global addresses with their prefix lengths."""
-    return [f"{each['local']}/{each['prefixlen']}" for each in link["addr_info"] if each["scope"] == "global"]
+    """Return a link's global addresses with their prefix lengths; what a router's announcements give comes and goes."""
+    mine = (each for each in link["addr_info"] if not (each["family"] == "inet6" and each.get("dynamic")))
+    return [f"{each['local']}/{each['prefixlen']}" for each in mine if each["scope"] == "global"]

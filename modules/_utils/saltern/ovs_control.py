@@ -38,9 +38,10 @@ def converge(settings: Mapping[str, Any], test: bool) -> dict[str, Any]:
     steps = ovs.plan(have, goal.switch)
     restart = ovs.RESTART_DUE in have.external_ids or any(ovs.RESTART_DUE in step.what for step in steps)
     told = _told(goal, steps, restart, ovs_addresses.gaps(links, goal.switch, goal.addresses))
+    if told:
+        _raise(ovs_addresses.occupied(links, _new_devices(have, goal.switch)))
     if not told or test:
         return told
-    _raise(ovs_addresses.occupied(links, _new_devices(have, goal.switch)))
     if steps:
         ovs.vsctl(ovs.transaction(steps))
         have = ovs.read()
@@ -66,6 +67,8 @@ def _told(goal: Goal, steps: list[ovs.Step], restart: bool, gaps: Mapping[str, s
     told |= {f"device {port}": gap for port, gap in gaps.items()}
     if ovs_addresses.unit_differs(goal.unit):
         told[ovs_addresses.UNIT] = "written"
+    elif not ovs_addresses.unit_starts_with_the_switch():
+        told[ovs_addresses.UNIT] = "enabled"
     return told | ({DAEMON: "restarted"} if restart else {})
 
 
