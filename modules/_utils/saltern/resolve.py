@@ -160,8 +160,13 @@ def _parts(site: Site, catalogue: Catalogue, host: Host) -> dict[str, Part]:
 
 
 def _part(site: Site, service: Service, host: Host) -> dict[str, Any] | None:
-    """Return the service's part for a host, its APIs turned into files, units and openings."""
+    """Return the service's part for a host, its APIs turned into files, units and openings.
+
+    A step that is not for hosts with another role (``unless_role``) is left out there.
+    """
     part = service.part(host.roles, {option: getattr(site, option) for option in CHOICES})
+    if part and "steps" in part:
+        part["steps"] = [step for step in part["steps"] if step.get("unless_role") not in host.roles]
     if part is None or "apis" not in part:
         return part
     result = {**part, **{key: dict(part.get(key, {})) for key in ("files", "units", "openings")}}
