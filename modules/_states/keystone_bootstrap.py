@@ -6,13 +6,14 @@ every step looks at what is there, and ``keystone-manage bootstrap`` itself make
 """
 
 import os
-import subprocess
 from functools import partial
 
-from saltern import hostplan, outcome
+from saltern import commands, hostplan, outcome
 from saltern.errors import SalternError
 from saltern.identity_bootstrap import FACTS, HIDDEN, Bootstrap, differences, key_step, password_fits
-from saltern.password_marks import PasswordMarks
+from saltern.mariadb import SOCKET
+from saltern.password_marks import MARKS, PasswordMarks
+from saltern.render import redact
 
 try:
     import pymysql
@@ -21,8 +22,6 @@ try:
 except ImportError:
     HAS_PYMYSQL = False
 
-MARKS = ("saltern", "password-marks.json")
-SOCKET = "/run/mysqld/mysqld.sock"
 REPOSITORIES = {"fernet": "/etc/keystone/fernet-keys", "credential": "/etc/keystone/credential-keys"}
 NO_SUCH_DATABASE_OR_TABLE = (1049, 1146)
 
@@ -105,16 +104,23 @@ def _lacking(path, user):
     step = key_step(os.listdir(path))
     if step:
         return {"setup": "no keys", "rotate": "no primary key"}[step]
-    owner = __salt__["file.get_user"](path)
-    mode = os.stat(path).st_mode & 0o077
-    return "" if owner == user and not mode else f"owner {owner}, open to others: {mode:o}"
+    return next((f"{each} is not {user}'s alone" for each in _folder(path) if not _private(each, user)), "")
+
+
+def _folder(path):
+    """Return a key folder and the keys in it."""
+    return [path, *(os.path.join(path, name) for name in sorted(os.listdir(path)))]
+
+
+def _private(path, user):
+    return __salt__["file.get_user"](path) == user and not os.stat(path).st_mode & 0o077
 
 
 def _keys(repository, path, user):
     """Complete a key folder; keys that are there stay."""
-    if os.path.isdir(path):
-        __salt__["file.chown"](path, user, user)
-        os.chmod(path, 0o700)
+    for each in _folder(path) if os.path.isdir(path) else ():
+        __salt__["file.chown"](each, user, user)
+        os.chmod(each, 0o700 if each == path else 0o600)
     for _ in ("setup", "rotate"):
         step = key_step(os.listdir(path) if os.path.isdir(path) else ())
         if step:
@@ -124,15 +130,8 @@ def _keys(repository, path, user):
 
 def _manage(arguments, user, environment):
     """Run ``keystone-manage`` as the service's user: as root it would leave a log that the service cannot write."""
-    done = subprocess.run(
-        ["/usr/bin/keystone-manage", *arguments],
-        user=user, group=user, extra_groups=[], umask=0o077, cwd="/", timeout=300, check=False,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", **environment},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-    )  # fmt: skip
-    if done.returncode:
-        text = done.stdout
-        if environment:
-            text = text.replace(environment["OS_BOOTSTRAP_PASSWORD"], HIDDEN)
-        last = "\n".join(text.splitlines()[-5:])
-        raise SalternError(f"keystone-manage {arguments[0]} ended with {done.returncode}:\n{last}")
+    command = ["/usr/bin/keystone-manage", *arguments]
+    trouble = commands.run(command, user=user, environment=environment, timeout=300, umask=commands.PRIVATE)
+    if trouble:
+        said = redact(trouble, {"password": environment.get("OS_BOOTSTRAP_PASSWORD", "")})
+        raise SalternError(f"keystone-manage {arguments[0]}: {said}")

@@ -2,8 +2,11 @@
 
 import subprocess
 
-from saltern import hostplan, outcome
+from saltern import commands, hostplan, outcome
 from saltern.errors import SalternError
+
+AUTH = "/etc/libvirt/auth.conf"
+"""The host's own credentials."""
 
 
 @outcome.reported
@@ -28,15 +31,17 @@ def known(name, user, secret, database, address, realm):
         The address on which this host's libvirtd listens.
     """
     why = _refused(address)
+    if why is None and __opts__["test"] and AUTH in outcome.foreseen(__context__):
+        why = f"{AUTH} would be written"
     if why is None:
         return outcome.success(name, f"{user} logs in at {address}")
     if __opts__["test"]:
         return outcome.planned(name, f"would set {user}'s password: {why}", {user: "password set"})
     password = hostplan.secret(__pillar__, secret)
     command = ["saslpasswd2", "-p", "-c", "-a", "libvirt", "-f", database, "-u", realm, user]
-    done = subprocess.run(command, input=password, text=True, capture_output=True, check=False)
-    if done.returncode:
-        raise SalternError(f"saslpasswd2 {user}: {done.stderr.strip()}")
+    trouble = commands.run(command, stdin=password, timeout=60)
+    if trouble:
+        raise SalternError(f"saslpasswd2 {user}: {trouble}")
     why = _refused(address)
     if why is not None:
         return outcome.failure(name, f"{user} cannot log in at {address}: {why}", {user: "password set"})
@@ -45,7 +50,7 @@ def known(name, user, secret, database, address, realm):
 
 def _refused(address):
     """Return why a login over TCP with the host's own credentials fails, or None."""
-    uri = f"qemu+tcp://{address}/system?authfile=/etc/libvirt/auth.conf"
+    uri = f"qemu+tcp://{address}/system?authfile={AUTH}"
     try:
         done = subprocess.run(["virsh", "-c", uri, "version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

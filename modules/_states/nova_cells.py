@@ -5,12 +5,12 @@ command line holds a password, and a new password needs no new row.
 """
 
 import configparser
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-from saltern import outcome
+from saltern import commands, outcome
 from saltern.cell_mappings import Cell, by_name, command, differences, hidden, wanted
 from saltern.errors import SalternError
+from saltern.mariadb import SOCKET
 
 try:
     import pymysql
@@ -19,7 +19,6 @@ try:
 except ImportError:
     HAS_PYMYSQL = False
 
-SOCKET = "/run/mysqld/mysqld.sock"
 ROWS = "SELECT uuid, COALESCE(name, ''), transport_url, database_connection, COALESCE(disabled, 0) FROM cell_mappings"
 
 
@@ -50,7 +49,13 @@ def mapped(name, config="/etc/nova/nova.conf", cell="cell1", user="nova", databa
         Nova's API database.
     """
     rows = _rows(database)
-    cells = _wanted(config, cell)
+    try:
+        cells = _wanted(config, cell)
+    except SalternError as error:
+        if not __opts__["test"]:
+            raise
+        missing = {each: {"old": None, "new": "mapped"} for each in ("cell0", cell) if each not in rows}
+        return outcome.planned(name, f"would be mapped (cannot be compared yet: {error})", missing)
     changes = differences(cells, rows)
     if not changes:
         return outcome.success(name, f"cell0 and {cell} are mapped")
@@ -96,12 +101,7 @@ def _wanted(config, cell):
 
 def _manage(arguments, user):
     """Run ``nova-manage`` as the service's user, who can read nova.conf and owns the log."""
-    done = subprocess.run(
-        ["/usr/bin/" + arguments[0], *arguments[1:]],
-        user=user, group=user, extra_groups=[], umask=0o077, cwd="/", timeout=300, check=False,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-    )  # fmt: skip
-    if done.returncode:
-        last = hidden("\n".join(done.stdout.splitlines()[-5:]))
-        raise SalternError(f"{' '.join(arguments[:3])} ended with {done.returncode}:\n{last}")
+    run = ["/usr/bin/" + arguments[0], *arguments[1:]]
+    trouble = commands.run(run, user=user, timeout=300, umask=commands.PRIVATE)
+    if trouble:
+        raise SalternError(f"{' '.join(arguments[:3])}: {hidden(trouble)}")

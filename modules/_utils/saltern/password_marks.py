@@ -14,6 +14,8 @@ from pathlib import Path
 
 from saltern import atomic
 
+MARKS = ("saltern", "password-marks.json")
+"""Where the marks are, below Salt's cache directory."""
 KEPT = 1000
 """Marks kept in the file; the oldest go first."""
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import signal
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from saltern import commands
 from saltern.databases import MARKER, Step, create
 from saltern.errors import SalternError
 from saltern.mariadb import Server
@@ -71,45 +67,7 @@ class Sync:
 
     def run(self) -> str:
         """Run the command as its user; return an empty text, or how it failed with the end of its output."""
-        try:
-            account = pwd.getpwnam(self.user)
-        except KeyError as error:
-            raise SalternError(f"user {self.user!r} does not exist; is its package installed?") from error
-        # the command dies with this process: one that lives on would meet the next run's
-        drop = [
-            "setpriv",
-            f"--reuid={self.user}",
-            f"--regid={account.pw_gid}",
-            "--init-groups",
-            "--pdeathsig=KILL",
-            "--",
-        ]
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": account.pw_dir}
-        return _bounded([*drop, *self.command], environment, self.timeout)
-
-
-def _bounded(command: Sequence[str], environment: dict[str, str], timeout: float) -> str:
-    """Run a command with an end: after the time-out its whole process group is killed."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return f"was killed after {timeout:.0f} s"
-    if not process.returncode:
-        return ""
-    return f"exit status {process.returncode}\n" + "\n".join(output.strip().splitlines()[-20:])
+        return commands.run(self.command, timeout=self.timeout, user=self.user)
 
 
 def read(server: Server, database: str) -> Schema:
