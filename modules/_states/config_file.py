@@ -27,7 +27,8 @@ def managed(name, service):
     if refused or (unchecked and not __opts__["test"]):
         return outcome.failure(name, "\n".join(refused) or f"{name}: cannot be checked: {unchecked}")
     if __opts__["test"]:
-        outcome.foreseen(__context__).add(name)
+        if file.restarts_readers():
+            outcome.foreseen(__context__).add(name)
         note = f" (not checked yet: {unchecked})" if unchecked else ""
         return outcome.planned(name, f"{name} would be written{note}", changes)
     file.write()

@@ -93,11 +93,14 @@ def test_mode_is_mended_without_touching_the_time(plan, authority):
 
 
 @pytest.mark.parametrize("lost", ["cert", "key", "ca_file", "bundle"])
-@pytest.mark.parametrize("how", ["gone", "broken", "foreign"])
+@pytest.mark.parametrize("how", ["gone", "broken", "foreign", "garbled"])
 def test_whatever_a_kill_or_a_hand_leaves_is_repaired(plan, authority, lost, how):
     made(plan, authority)
     if how == "gone":
         os.unlink(plan[lost])
+    elif how == "garbled":
+        with open(plan[lost], "r+b") as file:
+            file.write(b"\xff\xfe\x80")
     else:
         with open(plan[lost], "w") as file:
             file.write("broken" if how == "broken" else pki.new_key())

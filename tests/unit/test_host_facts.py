@@ -323,3 +323,12 @@ def test_gather_asks_every_reader(programs: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(host_facts, "EXPOSED_ROOTS", ())
     found = host_facts.gather(plan())
     assert set(found) == set(host_facts.READERS)
+
+
+def test_a_reader_that_broke_leaves_its_error_without_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(plan: host_facts.Plan) -> None:
+        raise ValueError("odd line: hunter2-hunter2")
+
+    monkeypatch.setattr(host_facts, "READERS", {"broken": broken, "whole": lambda plan: 7})
+    found = host_facts.gather({"secrets": {"a": "hunter2-hunter2"}})
+    assert found == {"broken": "ValueError: odd line: <secret>", "whole": 7}

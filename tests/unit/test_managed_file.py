@@ -51,10 +51,12 @@ def test_a_file_of_a_package_is_taken_over_in_one_line(tmp_path):
 def test_owner_and_mode_alone_do_not_touch_the_content(tmp_path):
     path = tmp_path / "x.conf"
     file = ManagedFile.from_plan(str(path), spec())
+    assert file.restarts_readers()
     file.write()
     path.chmod(0o666)
     before = path.stat()
     assert file.changes(SECRETS) == {"(mode)": {"old": "0666", "new": "0640"}}
+    assert not file.restarts_readers()
     file.write()
     after = path.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def write(path: str, text: str, mode: int, owner: tuple[int, int] | None = None)
         os.fsync(descriptor)
     temporary.replace(target)
     sync_directory(str(target.parent))
+
+
+def hand_over(path: str, mode: int, owner: tuple[int, int]) -> None:
+    """Give a file to its owner with its mode; nobody who may not read it afterwards can in between."""
+    os.chmod(path, mode & stat.S_IMODE(os.stat(path).st_mode))
+    os.chown(path, *owner)
+    os.chmod(path, mode)
 
 
 def sync_directory(path: str) -> None:

@@ -181,10 +181,7 @@ def _write(path: str, text: str, mode: int, owner: tuple[int, int]) -> None:
     if _text(path) != text:
         atomic.write(path, text, mode, owner)
     elif _access(path) != (mode, *owner):
-        # Owner first: handing a file over clears none of the bits that matter, and nobody gains in between.
-        os.chmod(path, mode & (stat.S_IMODE(os.stat(path).st_mode)))
-        os.chown(path, *owner)
-        os.chmod(path, mode)
+        atomic.hand_over(path, mode, owner)
 
 
 def _access(path: str) -> tuple[int, int, int]:
@@ -204,6 +201,7 @@ def _owner(files: Files) -> tuple[int, int]:
 def _text(path: str) -> str:
     """Return a file's text, empty where there is none."""
     try:
-        return Path(path).read_text()
+        # what is damaged differs from all that is wanted, and is made anew
+        return Path(path).read_text(errors="replace")
     except FileNotFoundError:
         return ""

@@ -16,12 +16,13 @@ import ssl
 import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from saltern import managed_file, pki
 from saltern.errors import SalternError
+from saltern.render import redact
 
 Plan = Mapping[str, Any]
 Run = Callable[..., str]
@@ -47,7 +48,12 @@ def gather(plan: Plan) -> dict[str, Any]:
     """Return all facts of this host by reader; a reader that broke leaves its error's text."""
     with ThreadPoolExecutor(len(READERS)) as pool:
         futures = {name: pool.submit(reader, plan) for name, reader in READERS.items()}
-    return {name: future.result() for name, future in futures.items()}
+    return {name: _result(future, plan) for name, future in futures.items()}
+
+
+def _result(future: Future[Any], plan: Plan) -> Any:
+    error = future.exception()
+    return future.result() if error is None else redact(f"{type(error).__name__}: {error}", plan.get("secrets", {}))
 
 
 def services(plan: Plan) -> Mapping[str, Any]:
@@ -119,15 +125,8 @@ def status(path: str) -> dict[str, Any] | None:
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
-    user, group = _named(pwd.getpwuid, found.st_uid), _named(grp.getgrgid, found.st_gid)
+    user, group = managed_file.named(pwd.getpwuid, found.st_uid), managed_file.named(grp.getgrgid, found.st_gid)
     return {"user": user, "group": group, "mode": f"{stat.S_IMODE(found.st_mode):04o}"}
-
-
-def _named(lookup: Callable[[int], Sequence[Any]], number: int) -> str:
-    try:
-        return str(lookup(number)[0])
-    except KeyError:
-        return str(number)
 
 
 def certificates(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -145,7 +144,7 @@ def _certificate(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(path: str | None) -> str:
     try:
-        return Path(path).read_text() if path else ""
+        return Path(path).read_text(errors="replace") if path else ""
     except OSError:
         return ""
 

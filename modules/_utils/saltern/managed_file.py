@@ -20,6 +20,7 @@ from saltern.render import HEADER, SECRET, render
 #: The interpreter that holds the distribution's OpenStack packages (Salt's own does not).
 SYSTEM_PYTHON = "/usr/bin/python3"
 CHECK_TIMEOUT = 180
+UNIT_FILES = "/etc/systemd/system/"
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,17 @@ class ManagedFile:
         found: dict[str, Any] = dict(differences(self.kind, old, self.text, self.secret, secrets))
         status = Path(self.path).stat()
         for key, was, wanted in (
-            ("user", _name(pwd.getpwuid, status.st_uid), self.user),
-            ("group", _name(grp.getgrgid, status.st_gid), self.group),
+            ("user", named(pwd.getpwuid, status.st_uid), self.user),
+            ("group", named(grp.getgrgid, status.st_gid), self.group),
             ("mode", f"{status.st_mode & 0o7777:04o}", f"{self.mode:04o}"),
         ):
             if was != wanted:
                 found[f"({key})"] = {"old": was, "new": wanted}
         return found
+
+    def restarts_readers(self) -> bool:
+        """Return whether writing the file makes it newer: its content does, of a unit's files owner and mode, too."""
+        return self.current_text() != self.text or self.path.startswith(UNIT_FILES)
 
     def write(self) -> None:
         """Replace the file as a whole; it never has another owner or a wider mode, nor half of its content.
@@ -93,12 +98,9 @@ class ManagedFile:
             missing = f"user {self.user!r} or group {self.group!r} does not exist"
             raise SalternError(f"{self.path}: {missing}; is its package installed?") from error
         if self.current_text() == self.text:
-            os.chmod(self.path, Path(self.path).stat().st_mode & self.mode)
-            os.chown(self.path, *owner)
-            os.chmod(self.path, self.mode)
-            return
+            return atomic.hand_over(self.path, self.mode, owner)
         Path(self.path).parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        atomic.write(self.path, self.text, self.mode, owner)
+        return atomic.write(self.path, self.text, self.mode, owner)
 
     def check(self) -> tuple[list[str], str]:
         """Return the options that the installed programs would not take, and why nothing could be checked, if so."""
@@ -131,7 +133,7 @@ class ManagedFile:
         return f"{self.user}:{self.group} {self.mode:04o}"
 
 
-def _name(lookup: Any, number: int) -> str:
+def named(lookup: Any, number: int) -> str:
     """Return the name of a user or group number, or the number when it has none."""
     try:
         return str(lookup(number)[0])

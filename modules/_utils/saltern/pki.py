@@ -92,7 +92,10 @@ def ensure_authority(directory: str, name: str, now: datetime | None = None) -> 
 def read_authority(directory: str, name: str) -> Authority:
     """Return an authority that exists; raise FileNotFoundError or SalternError where a part is missing or bad."""
     key_path, certificate_path = Path(directory, f"{name}.key"), Path(directory, f"{name}.crt")
-    key, certificate = load_key(key_path.read_text()), load_certificate(certificate_path.read_text())
+    key, certificate = (
+        load_key(key_path.read_text(errors="replace")),
+        load_certificate(certificate_path.read_text(errors="replace")),
+    )
     if key is None or certificate is None:
         raise SalternError(f"{key_path if key is None else certificate_path}: not readable; restore it from the backup")
     if key.public_key() != certificate.public_key():
@@ -185,7 +188,7 @@ def _complete_authority(base: Path, name: str, now: datetime) -> None:
             raise SalternError(f"{key_path}: missing, {certificate_path} exists; restore the key from the backup")
         atomic.write(str(key_path), new_key(), mode=0o600)
     if not certificate_path.exists():
-        key = load_key(key_path.read_text())
+        key = load_key(key_path.read_text(errors="replace"))
         if key is None:
             raise SalternError(f"{key_path}: not readable; restore it from the backup")
         atomic.write(str(certificate_path), _pem(_self_signed(key, name, now)), mode=0o644)
