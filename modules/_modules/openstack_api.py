@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from saltern import resource_answers
 from saltern.errors import SalternError
-from saltern.password_marks import PasswordMarks
+from saltern.mariadb import SOCKET
+from saltern.password_marks import MARKS, PasswordMarks
 from saltern.resource_kinds import KINDS
 from saltern.resource_plan import PRETENDED, Unreachable
 
@@ -26,8 +27,6 @@ except ImportError:
 
 CLOUD = "saltern"
 CATALOG = ("region", "service", "endpoint")
-MARKS = ("saltern", "password-marks.json")
-SOCKET = "/run/mysqld/mysqld.sock"
 HASHES = """SELECT l.user_id, p.password_hash FROM password p JOIN local_user l ON l.id = p.local_user_id
 WHERE l.user_id IN %s ORDER BY p.created_at_int, p.id"""
 
@@ -131,7 +130,12 @@ def _stored_hashes(users):
 def _fits(identity, user, password):
     method = {"methods": ["password"], "password": {"user": {"id": user, "password": password}}}
     body = {"auth": {"identity": method, "scope": "unscoped"}}
-    answer = identity.request("/auth/tokens", "POST", json=body, authenticated=False, log=False, raise_exc=False)
+    try:
+        answer = identity.request("/auth/tokens", "POST", json=body, authenticated=False, log=False, raise_exc=False)
+    except (ConnectFailure, EndpointNotFound) as error:
+        raise Unreachable(f"the identity service does not answer: {error}") from error
+    except (ClientException, openstack.exceptions.SDKException) as error:
+        raise SalternError(f"the identity service: {error}") from error
     if answer.status_code not in (201, 401):
         raise SalternError(resource_answers.refusal("POST", "/auth/tokens", answer.status_code, answer.text))
     return answer.status_code == 201
