@@ -8,24 +8,15 @@ Configure it on the master::
           secrets: /etc/saltern/secrets.yaml
           catalogue: /srv/saltern/pillar/services
           pki: /etc/saltern/authorities
+
+These are the defaults of the four.
 """
 
-from pathlib import Path
-
-from saltern import catalogue, pki, resolve, secrets, site
+from saltern import pki, resolve
 from saltern.errors import SalternError
+from saltern.verbs import Inputs
 
 __virtualname__ = "saltern"
-
-GPG_HOME = "/etc/salt/gpgkeys"
-"""Where Salt's own GPG renderer has its keys, unless the master says otherwise (``gpg_keydir``)."""
-
-DEFAULTS = {
-    "site": "/etc/saltern/site.yaml",
-    "secrets": "/etc/saltern/secrets.yaml",
-    "catalogue": "/srv/saltern/pillar/services",
-    "pki": pki.DIRECTORY,
-}
 
 
 def __virtual__():
@@ -37,15 +28,14 @@ def ext_pillar(minion_id, pillar, **settings):
 
     A minion that the site file does not name gets nothing.
     """
-    paths = {**DEFAULTS, **settings}
+    inputs = Inputs.of(__opts__, settings)
     try:
-        services = catalogue.load(Path(paths["catalogue"]))
-        model = site.load(Path(paths["site"]), {name: service.paths() for name, service in services.items()})
+        model, services = inputs.load()
         if minion_id not in model.hosts:
             return {}
-        known = secrets.read(paths["secrets"], gpg_home=__opts__.get("gpg_keydir", GPG_HOME))
+        known = inputs.values()
         plan = resolve.resolve(model, services, known, minion_id)
-        authorities = {name: pki.ensure_authority(paths["pki"], name).pem for name in pki.AUTHORITIES}
+        authorities = {name: pki.ensure_authority(inputs.pki, name).pem for name in pki.AUTHORITIES}
     except SalternError as error:
         return {"_errors": str(error).splitlines()}
     return {"saltern": {**plan.as_data(), "authorities": authorities}}

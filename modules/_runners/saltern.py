@@ -3,10 +3,8 @@
 The files are those of the master's ``ext_pillar``: see the pillar module ``saltern``.
 """
 
-from pathlib import Path
-
 from saltern import planning, verbs
-from saltern.errors import Problem, Problems, SalternError
+from saltern.errors import SalternError
 
 
 def validate():
@@ -75,17 +73,7 @@ def _failed(**said):
 
 
 def _inputs():
-    configured = (each["saltern"] for each in __opts__.get("ext_pillar") or [] if "saltern" in each)
-    settings = next(configured, None)
-    if not isinstance(settings, dict) or not settings.get("site"):
-        raise Problems([Problem("ext_pillar", settings, "an entry saltern with site, secrets and catalogue")])
-    keys = Path(__opts__.get("gpg_keydir") or Path(__opts__["config_dir"], "gpgkeys"))
-    return verbs.Inputs(
-        site=Path(settings["site"]),
-        catalogue=Path(settings.get("catalogue", "/srv/saltern/pillar/services")),
-        secrets=Path(settings.get("secrets", "/etc/saltern/secrets.yaml")),
-        gpg_home=str(keys) if keys.is_dir() else None,
-    )
+    return verbs.Inputs.of(__opts__)
 
 
 def _words(hosts):

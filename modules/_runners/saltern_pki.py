@@ -10,8 +10,6 @@ Who asks is the id of the authenticated minion: the master puts it into the runn
 (The file is not called ``pki`` because Salt has a runner of that name, which it would hide; both are there this way.)
 """
 
-from pathlib import Path
-
 from saltern import pki, signing
 from saltern.errors import SalternError
 from saltern.verbs import Inputs
@@ -34,10 +32,9 @@ def sign(ca, csr, service, certificate):
 
         salt-call publish.runner pki.sign "['services', '<PEM request>', 'haproxy', 'api']"
     """
-    settings = _settings()
-    inputs = Inputs(Path(settings["site"]), Path(settings["catalogue"]))
     try:
-        return {"certificate": signing.signed(inputs, settings["pki"], __opts__["id"], ca, csr, service, certificate)}
+        inputs = Inputs.of(__opts__)
+        return {"certificate": signing.signed(inputs, inputs.pki, __opts__["id"], ca, csr, service, certificate)}
     except SalternError as error:
         return {"refused": str(error)}
 
@@ -52,17 +49,6 @@ def authority(ca="services"):
         salt-run pki.authority services
     """
     try:
-        return pki.ensure_authority(_settings()["pki"], ca).pem
+        return pki.ensure_authority(Inputs.of(__opts__).pki, ca).pem
     except SalternError as error:
         return {"data": {"problems": str(error).splitlines(), "retcode": 1}, "outputter": "nested"}
-
-
-def _settings():
-    """Return where things are: what ext_pillar says, on top of the same defaults."""
-    configured = next((each["saltern"] for each in __opts__.get("ext_pillar") or [] if "saltern" in each), {})
-    return {
-        "site": "/etc/saltern/site.yaml",
-        "catalogue": "/srv/saltern/pillar/services",
-        "pki": pki.DIRECTORY,
-        **(configured or {}),
-    }

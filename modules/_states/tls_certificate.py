@@ -1,6 +1,7 @@
 """Certificates of this host, signed by the cloud's own authorities."""
 
-from saltern import certificates, outcome, pki, signing
+from saltern import certificates, outcome, signing
+from saltern.verbs import Inputs
 
 
 @outcome.reported
@@ -35,5 +36,5 @@ def _signed(files, name, service):
     """Return a certificate of this host's key, signed by the master, or here on a host without one."""
     csr = certificates.prepare(files)
     if __opts__.get("file_client") == "local":
-        return signing.signed_here(pki.DIRECTORY, files, csr)
+        return signing.signed_here(Inputs.of(__opts__).pki, files, csr)
     return signing.asked(lambda: __salt__["publish.runner"]("pki.sign", [files.ca, csr, service, name], timeout=20))

@@ -58,6 +58,7 @@ def test_another_authority_is_refused(inputs, directory):
     [
         ("cmp1", "ovn", "ovn-central", "hosts:cmp1:certificates: 'ovn ovn-central'"),
         ("cmp1", "nothing", "x", "hosts:cmp1:certificates: 'nothing x'"),
+        ("cmp1", "hosts", "services-ca", "hosts:cmp1:certificates: 'hosts services-ca'"),
         ("stranger", "ovn", "ovn-chassis", "hosts: 'stranger'"),
     ],
 )

@@ -40,6 +40,26 @@ def test_a_valid_site(inputs: verbs.Inputs) -> None:
     assert verbs.validate(verbs.Inputs(inputs.site, SERVICES))
 
 
+@pytest.mark.parametrize("entry", [None, {}, {"site": "/a.yaml"}])
+def test_where_things_are_has_defaults(entry: dict[str, str] | None) -> None:
+    found = verbs.Inputs.of({"ext_pillar": [{"other": 1}, {"saltern": entry}]})
+    assert str(found.site) == ("/a.yaml" if entry else "/etc/saltern/site.yaml")
+    assert (str(found.secrets), found.pki) == ("/etc/saltern/secrets.yaml", "/etc/saltern/authorities")
+    assert found.gpg_home == "/etc/salt/gpgkeys"
+    assert found == verbs.Inputs.of({}, entry or {})
+
+
+def test_keys_are_where_salt_has_its_own() -> None:
+    assert verbs.Inputs.of({"config_dir": "/x"}, {}).gpg_home == "/x/gpgkeys"
+    assert verbs.Inputs.of({"config_dir": "/x", "gpg_keydir": "/y"}, {}).gpg_home == "/y"
+
+
+@pytest.mark.parametrize("entries", [None, [], [{"other": {}}], [{"saltern": "site.yaml"}]])
+def test_a_master_that_does_not_name_us_is_told_so(entries: list[dict[str, object]] | None) -> None:
+    with pytest.raises(Problems, match="ext_pillar"):
+        verbs.Inputs.of({"ext_pillar": entries})
+
+
 def test_mistakes_of_the_site_and_the_secrets_come_at_once(inputs: verbs.Inputs) -> None:
     assert inputs.secrets
     change(inputs, "release: '2025.1'", "release: '2019.1'")

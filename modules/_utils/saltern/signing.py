@@ -20,13 +20,17 @@ PAUSE = 2.0
 def allowed(inputs: Inputs, host: str, service: str, certificate: str) -> Mapping[str, Any]:
     """Return a certificate of a host's plan, made from the site file; raise Problems where the plan has none."""
     services = resolve(*inputs.load(), Placeholders(), host).services
-    planned = services[service].certificates if service in services else {}
-    if certificate not in planned:
-        known = [f"{name} {each}" for name, found in services.items() for each in found.certificates]
-        wanted = f"{service} {certificate}"
-        raise Problems([Problem(f"hosts:{host}:certificates", wanted, suggestion(wanted, known))])
-    found: Mapping[str, Any] = planned[certificate]
-    return found
+    # an entry without a name is an authority to trust: nothing of it is signed
+    planned: dict[str, Mapping[str, Any]] = {
+        f"{name} {each}": plan
+        for name, found in services.items()
+        for each, plan in found.certificates.items()
+        if plan.get("common_name")
+    }
+    wanted = f"{service} {certificate}"
+    if wanted not in planned:
+        raise Problems([Problem(f"hosts:{host}:certificates", wanted, suggestion(wanted, planned))])
+    return planned[wanted]
 
 
 def signed(inputs: Inputs, directory: str, host: str, ca: str, csr: str, service: str, certificate: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from saltern import catalogue, planning, secrets, site
+from saltern import catalogue, pki, planning, secrets, site
 from saltern.catalogue import Catalogue
 from saltern.derive import SECRET_FORMS
 from saltern.errors import Problem, Problems, suggestion
@@ -18,6 +18,25 @@ from saltern.resolve import required_secrets, resolve
 Read = TypeVar("Read")
 
 
+DEFAULTS: Mapping[str, str] = {
+    "site": "/etc/saltern/site.yaml",
+    "secrets": "/etc/saltern/secrets.yaml",
+    "catalogue": "/srv/saltern/pillar/services",
+    "pki": pki.DIRECTORY,
+}
+"""Where things are, unless ``ext_pillar`` says otherwise."""
+
+
+def configured(opts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what ``ext_pillar`` says of us; raise Problems where it does not name us at all."""
+    entries = [each for each in opts.get("ext_pillar") or [] if "saltern" in each]
+    if not entries or not isinstance(entries[0]["saltern"] or {}, Mapping):
+        accepted = "an entry saltern; of its keys site, secrets, catalogue and pki each has a default"
+        raise Problems([Problem("ext_pillar", opts.get("ext_pillar"), accepted)])
+    found: Mapping[str, Any] = entries[0]["saltern"] or {}
+    return found
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The files that a cloud is made from; without a secrets file, secrets read ``<secret NAME>``."""
@@ -26,6 +45,23 @@ class Inputs:
     catalogue: Path
     secrets: Path | None = None
     gpg_home: str | None = None
+    pki: str = pki.DIRECTORY
+
+    @classmethod
+    def of(cls, opts: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> Inputs:
+        """Return the files that a master is configured with, or a minion without one; each has a default.
+
+        ``settings`` are those of ``ext_pillar``, where the caller was given them; keys are where Salt's own GPG
+        renderer has its.
+        """
+        given = {**DEFAULTS, **(configured(opts) if settings is None else settings)}
+        return cls(
+            site=Path(given["site"]),
+            catalogue=Path(given["catalogue"]),
+            secrets=Path(given["secrets"]),
+            gpg_home=str(opts.get("gpg_keydir") or Path(opts.get("config_dir") or "/etc/salt", "gpgkeys")),
+            pki=str(given["pki"]),
+        )
 
     def services(self) -> Catalogue:
         """Return the catalogue, or raise Problems."""
