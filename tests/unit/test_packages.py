@@ -98,6 +98,16 @@ def test_a_policy_of_the_operator_comes_back_even_after_a_kill(apt):
     assert os.listdir(policy(apt).parent) == ["policy-rc.d"]
 
 
+def test_a_policy_that_a_kill_left_aside_comes_back(apt):
+    kept = policy(apt).with_name("policy-rc.d.saltern-kept")
+    kept.write_text("#!/bin/sh\nexit 0\n")  # killed before our guard had its name, or after it had gone
+    assert apt.leftovers()
+    with apt._nothing_starts():
+        assert "101" in policy(apt).read_text()
+    assert policy(apt).read_text() == "#!/bin/sh\nexit 0\n"
+    assert not apt.leftovers()
+
+
 def test_updates_that_dpkg_did_not_finish_are_seen(apt):
     assert not apt.leftovers()
     (apt.root / "var/lib/dpkg/updates/0001").write_text("")

@@ -45,7 +45,7 @@ class Apt:
 
     def leftovers(self) -> bool:
         """Whether a run that was killed left updates of dpkg's database, or our guard against starting services."""
-        return self._guards() or self._torn()
+        return self._guards() or self._kept().exists() or self._torn()
 
     def install(self, wanted: Sequence[str]) -> None:
         """Install what is missing in one transaction and mend what is half done; no service is started by it."""
@@ -142,7 +142,7 @@ class Apt:
     @contextmanager
     def _nothing_starts(self) -> Iterator[None]:
         """Keep maintainer scripts from starting services; a policy that was there before comes back."""
-        path, kept = self._policy(), self._policy().with_name("policy-rc.d.saltern-kept")
+        path, kept = self._policy(), self._kept()
         if path.exists() and not self._guards():
             path.rename(kept)
         atomic.write(str(path), f"#!/bin/sh\n{MARKER}\nexit 101\n", 0o755)
@@ -157,6 +157,10 @@ class Apt:
     def _policy(self) -> Path:
         """Return the file that Debian's maintainer scripts ask whether a service may start."""
         return self.root / "usr/sbin/policy-rc.d"
+
+    def _kept(self) -> Path:
+        """Return where the operator's own policy is while ours is in place."""
+        return self._policy().with_name("policy-rc.d.saltern-kept")
 
     def _guards(self) -> bool:
         """Whether our own policy is in place."""
