@@ -62,6 +62,12 @@ def test_an_object_listed_as_absent_is_removed() -> None:
     assert "openstack_resource.present" in states["nova: flavor new"]
 
 
+def test_two_states_of_one_name_are_refused() -> None:
+    data = {**sample_data(), "resources": {"networks": {"public": {"project": "service"}}}}
+    with pytest.raises(Problems, match="neutron: network public"):
+        highdata.build(plan("ctl1", data).as_data())
+
+
 def test_a_unit_that_another_role_runs_is_not_kept_off() -> None:
     data = sample_data()
     data["hosts"]["ctl1"] |= {"roles": ["controller", "compute"], "interfaces": data["hosts"]["cmp1"]["interfaces"]}

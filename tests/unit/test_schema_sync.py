@@ -166,6 +166,8 @@ def pymysql(monkeypatch):
         pass
 
     def connect(**arguments):
+        if arguments["unix_socket"] == "/odd":
+            raise MySQLError(1064, "error near '*0123456789ABCDEF0123456789ABCDEF01234567 REQUIRE' at line 1")
         if arguments["unix_socket"] == "/gone":
             raise MySQLError(2002, "Can't connect\nto it")
         assert "password" not in arguments
@@ -181,6 +183,8 @@ def test_the_server_is_reached_through_its_socket():
     with mariadb.server() as server:
         assert not server.has_table("nova", "x")
     with pytest.raises(SalternError, match="Can't connect"), mariadb.server("/gone"):
+        pass
+    with pytest.raises(SalternError, match="near '<secret> REQUIRE' at line 1"), mariadb.server("/odd"):
         pass
 
 

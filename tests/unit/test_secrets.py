@@ -188,6 +188,10 @@ def test_what_gpg_prints_is_the_value_and_what_it_complains_of_is_told(
     gpg.write_text(f"#!/bin/sh\necho '{ONE}'\n")
     gpg.chmod(0o755)
     assert secrets.read(file) == {"b": ONE}
+    for plain, why in (("short", "5 characters"), (f"{ONE}\n{TWO}", "printable characters on one line")):
+        gpg.write_text(f"#!/bin/sh\necho '{plain}'\n")
+        with pytest.raises(Problems, match=f"secrets:b.*{why}"):
+            secrets.read(file)
     gpg.write_text("#!/bin/sh\necho first >&2\necho no secret key >&2\nexit 2\n")
     with pytest.raises(Problems, match=r"secrets:b: 'no secret key'"):
         secrets.read(file)

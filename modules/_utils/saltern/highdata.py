@@ -117,6 +117,8 @@ def _chained(phases: Iterable[list[State]]) -> dict[str, Any]:
     before: list[dict[str, str]] = []
     for states in phases:
         for identity, function, arguments in states:
+            if identity in result:
+                raise Problems([Problem(identity, function, "a name of its own: Saltern makes a state of this one")])
             listed = [{key: value} for key, value in {"name": identity, **arguments}.items()]
             result[identity] = {function: [*listed, *([{"require": before}] if before else [])]}
         if states:

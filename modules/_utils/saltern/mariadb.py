@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 from saltern.databases import QUERIES, Facts, Step, facts, grants_query
 from saltern.errors import SalternError
+from saltern.render import SECRET
 
+_HASH = re.compile(r"\*?[0-9A-Fa-f]{16,}")
 SOCKET = "/run/mysqld/mysqld.sock"
 
 
@@ -59,5 +62,6 @@ def server(socket: str = SOCKET) -> Iterator[Server]:
         with closing(connection):
             yield Server(connection)
     except pymysql.MySQLError as error:
-        # the second argument is the server's message; statements and their values are not in it
-        raise SalternError(f"MariaDB ({socket}): {' '.join(str(part) for part in error.args[-1:])}") from error
+        # the last argument is the server's message, which may quote a piece of a statement: a hash of a password in it
+        said = _HASH.sub(SECRET, " ".join(str(part) for part in error.args[-1:]))
+        raise SalternError(f"MariaDB ({socket}): {said}") from None

@@ -1,6 +1,7 @@
 """Text of configuration files from plain data: one pure function for every kind of file.
 
-Values are literal: nothing in them is expanded by the program that reads the file. What cannot be written down
+Values are literal where the kind of file has a way to say so (``$$`` for oslo.config); in files for systemd and uWSGI
+(``ini``) the programs expand ``%`` and ``$``. What cannot be written down
 literally in a kind of file (a line break in a one-line value, say) is refused with a :class:`~saltern.errors.Problem`.
 """
 

@@ -70,7 +70,11 @@ def read(path: str | Path, *, decrypt: bool = True, gpg_home: str | None = None)
     except Problems as refused:
         raise Problems(Problem(each.path, "not shown", each.accepted) for each in refused.problems) from None
     _check_values(values)
-    return {name: _decrypted(name, value, gpg_home) for name, value in values.items()} if decrypt else values
+    if not decrypt:
+        return values
+    plain = {name: _decrypted(name, value, gpg_home) for name, value in values.items()}
+    _check_values(plain)
+    return plain
 
 
 def write(path: str | Path, mapping: Mapping[str, str]) -> None:
