@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from saltern import catalogue
+from saltern import catalogue, highdata
 from saltern.errors import Problems
 
 from tests.sample import real_catalogue
@@ -34,10 +34,48 @@ def test_every_mistake_of_every_file_is_reported_at_once(tmp_path: Path) -> None
     with pytest.raises(Problems) as caught:
         catalogue.load(tmp_path)
     text = str(caught.value)
-    for expected in ("one:rols", "did you mean 'controller'", "one:tier", "did you mean 'three'", "two:compute:package",
-                     "two:compute:packages", "four:variants: 'live_migratoin'", "did you mean 'live_migration'",
-                     "four:variants:live_migratoin:tls:compute:unit"):  # fmt: skip
+    for expected in (
+        "one:rols", "did you mean 'controller'", "one:tier", "did you mean 'three'", "two:roles:compute:package:",
+        "two:roles:compute:packages", "four:variants: 'live_migratoin'", "did you mean 'live_migration'",
+        "four:variants:live_migratoin:tls:compute:unit",
+    ):  # fmt: skip
         assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("roles: [controller]", "x:roles: ['controller']: accepted: a mapping"),
+        ("roles: {compute: [a]}", "x:roles:compute: ['a']: accepted: a mapping"),
+        ("common: word", "x:common: 'word': accepted: a mapping"),
+        ("after: keystone", "x:after: 'keystone': accepted: a list"),
+        ("variants: {live_migration: tls}", "x:variants:live_migration: 'tls': accepted: a mapping"),
+        ("variants: {live_migration: {tls: {compte: {}}}}", "x:variants:live_migration:tls: 'compte': unknown"),
+        ("common: {files: {/x: null}}", "x:common:files:/x: None: accepted: a mapping"),
+        ("common: {packages: [{a: b}]}", "x:common:packages:0: {'a': 'b'}: accepted: a name"),
+        ("common: {units: {a.service: [b]}}", "x:common:units:a.service: ['b']: accepted: a mapping"),
+        ("common: {steps: [a]}", "x:common:steps:0: 'a': accepted: a mapping"),
+        ("common: {steps: [{id: a, state: b.c}]}", "x:common:steps:0:phase: None: this key is required"),
+        ("common: {steps: [{id: a, state: b.c, phase: netwrok}]}", "did you mean 'network'"),
+        ("common: {steps: [{id: a, state: b.c, phase: wait, argumnets: {}}]}", "did you mean 'arguments'"),
+    ],
+)
+def test_what_has_another_shape_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(Problems) as caught:
+        catalogue.load(write(tmp_path, x=f"description: x\n{text}\n"))
+    assert said in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_unit_of_which_there_is_nothing_to_say(tmp_path: Path) -> None:
+    services = catalogue.load(write(tmp_path, x="common: {units: {a.service: null}}\nroles: {compute: null}\n"))
+    assert services["x"].part(("compute",)) == {"units": {"a.service": None}}
+
+
+@pytest.mark.parametrize("phase", catalogue.PHASES)
+def test_a_step_of_every_phase_becomes_a_state(phase: str) -> None:
+    step = {"id": "x: step", "phase": phase, "state": "wait.ready"}
+    assert "x: step" in highdata.build({"host": "h", "services": {"x": {"tier": "service", "steps": [step]}}})
 
 
 def test_a_circle_is_refused(tmp_path: Path) -> None:

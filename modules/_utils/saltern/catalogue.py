@@ -26,6 +26,11 @@ PART_KEYS: Mapping[str, type] = {
     "steps": list,
 }
 """What a part of a service may hold, and the type of each."""
+STEP_KEYS = ("id", "phase", "state", "arguments", "unless_role")
+"""What a step may hold; the first three it must."""
+PHASES = ("network", "schema", "wait", "final")
+"""When a step may come in a host's run."""
+_A_MAPPING = "accepted: a mapping (key: value lines)"
 
 
 @dataclass(frozen=True)
@@ -120,47 +125,91 @@ def load(directory: Path) -> Catalogue:
     return _ordered(services)
 
 
-def _service(path: Path, problems: list[Problem]) -> Service:
-    data = yamlfile.load(path)
-    roles = data.get("roles") or {}
-    problems += [Problem(f"{path.stem}:{key}", None, suggestion(key, KEYS)) for key in data if key not in KEYS]
-    problems += [Problem(f"{path.stem}:roles", role, suggestion(role, ROLES)) for role in roles if role not in ROLES]
-    parts = {"common": data.get("common") or {}, **{role: part or {} for role, part in roles.items()}}
-    for name, part in parts.items():
-        problems += _part_problems(f"{path.stem}:{name}", part)
-    if data.get("tier", "service") not in TIERS:
-        problems.append(Problem(f"{path.stem}:tier", data["tier"], f"accepted: {', '.join(TIERS)}"))
-    variants = data.get("variants") or {}
-    for option, values in variants.items():
-        if option not in CHOICES:
-            problems.append(Problem(f"{path.stem}:variants", option, suggestion(option, CHOICES)))
-        for value, by_role in values.items():
-            for role, part in by_role.items():
-                problems += _part_problems(f"{path.stem}:variants:{option}:{value}:{role}", part)
-    common = parts.pop("common")
-    return Service(
-        name=path.stem,
-        description=str(data.get("description", "")),
-        tier=data.get("tier", "service"),
-        after=tuple(data.get("after") or ()),
-        common=common,
-        roles=parts,
-        variants=variants,
-    )
-
-
 KEYS = ("description", "tier", "after", "common", "roles", "variants")
 CHOICES = ("live_migration",)
 """Options of the site by which a service may vary."""
 
 
-def _part_problems(path: str, part: Mapping[str, Any]) -> list[Problem]:
-    unknown = [Problem(f"{path}:{key}", None, suggestion(key, PART_KEYS)) for key in part if key not in PART_KEYS]
-    return unknown + [
-        Problem(f"{path}:{key}", value, f"accepted: a {PART_KEYS[key].__name__}")
-        for key, value in part.items()
-        if key in PART_KEYS and not isinstance(value, PART_KEYS[key])
-    ]
+def _service(path: Path, problems: list[Problem]) -> Service:
+    data = yamlfile.load(path)
+    problems += [Problem(f"{path.stem}:{key}", None, suggestion(key, KEYS)) for key in data if key not in KEYS]
+    tier, after = data.get("tier", "service"), data.get("after") or []
+    if tier not in TIERS:
+        problems.append(Problem(f"{path.stem}:tier", tier, f"accepted: {', '.join(TIERS)}"))
+    if not isinstance(after, list):
+        problems.append(Problem(f"{path.stem}:after", after, "accepted: a list of services"))
+        after = []
+    return Service(
+        name=path.stem,
+        description=str(data.get("description", "")),
+        tier=str(tier),
+        after=tuple(map(str, after)),
+        common=_part(f"{path.stem}:common", data.get("common"), problems),
+        roles=_roles(f"{path.stem}:roles", data.get("roles"), problems),
+        variants=_variants(f"{path.stem}:variants", data.get("variants"), problems),
+    )
+
+
+def _variants(path: str, value: Any, problems: list[Problem]) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    found = _mapping(path, value, problems)
+    problems += [Problem(path, option, suggestion(option, CHOICES)) for option in found if option not in CHOICES]
+    return {
+        option: {
+            str(choice): _roles(f"{path}:{option}:{choice}", roles, problems)
+            for choice, roles in _mapping(f"{path}:{option}", choices, problems).items()
+        }
+        for option, choices in found.items()
+    }
+
+
+def _roles(path: str, value: Any, problems: list[Problem]) -> dict[str, dict[str, Any]]:
+    found = _mapping(path, value, problems)
+    problems += [Problem(path, role, suggestion(role, ROLES)) for role in found if role not in ROLES]
+    return {role: _part(f"{path}:{role}", part, problems) for role, part in found.items()}
+
+
+def _part(path: str, value: Any, problems: list[Problem]) -> dict[str, Any]:
+    part = _mapping(path, value, problems)
+    for key, found in part.items():
+        where = f"{path}:{key}"
+        if key not in PART_KEYS:
+            problems.append(Problem(where, None, suggestion(key, PART_KEYS)))
+        elif not isinstance(found, PART_KEYS[key]):
+            problems.append(Problem(where, found, f"accepted: a {PART_KEYS[key].__name__}"))
+        elif isinstance(found, Mapping):
+            # a unit of which there is nothing to say may be left empty
+            entries = {name: each for name, each in found.items() if key != "units" or each is not None}
+            problems += [Problem(f"{where}:{n}", e, _A_MAPPING) for n, e in entries.items() if not _is_mapping(e)]
+        else:
+            check = _step_problems if key == "steps" else _word_problems
+            problems += [
+                problem for number, each in enumerate(part[key]) for problem in check(f"{where}:{number}", each)
+            ]
+    return part
+
+
+def _step_problems(path: str, step: Any) -> list[Problem]:
+    if not isinstance(step, Mapping):
+        return [Problem(path, step, _A_MAPPING)]
+    found = [Problem(f"{path}:{key}", None, suggestion(key, STEP_KEYS)) for key in step if key not in STEP_KEYS]
+    found += [Problem(f"{path}:{key}", None, "this key is required") for key in STEP_KEYS[:3] if key not in step]
+    phase = step.get("phase", PHASES[0])
+    return found + ([] if phase in PHASES else [Problem(f"{path}:phase", phase, suggestion(phase, PHASES))])
+
+
+def _word_problems(path: str, word: Any) -> list[Problem]:
+    return [] if isinstance(word, str) else [Problem(path, word, "accepted: a name")]
+
+
+def _mapping(path: str, value: Any, problems: list[Problem]) -> dict[str, Any]:
+    """Return a mapping, empty where there is none; note a problem for what is anything else."""
+    if value is not None and not _is_mapping(value):
+        problems.append(Problem(path, value, _A_MAPPING))
+    return dict(value) if _is_mapping(value) else {}
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _ordered(services: Mapping[str, Service]) -> dict[str, Service]:
