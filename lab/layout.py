@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,8 @@ PROXY_PORT = 3142
 
 @dataclass(frozen=True)
 class Node:
-    """A host of the site as a container: its number names its cables."""
+    """A host of the site as a container."""
 
-    number: int
     host: Host
 
     @property
@@ -29,8 +29,12 @@ class Node:
 
     @property
     def cables(self) -> dict[str, str]:
-        """Return network → name of the cable's outer end, for each network that the host is on."""
-        return {each.carries: f"n{self.number}-{each.carries[:5]}" for each in self.host.interfaces}
+        """Return network → name of the cable's outer end, for each network that the host is on.
+
+        An interface's name has 15 characters at most; and a host keeps its own when others come to the site or go.
+        """
+        short = f"{zlib.crc32(self.id.encode()):08x}"
+        return {each.carries: f"n{short}-{each.carries[:5]}" for each in self.host.interfaces}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Lab:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """Return the nodes in the order of the site file."""
-        return tuple(Node(number, host) for number, host in enumerate(self.site.hosts.values()))
+        return tuple(map(Node, self.site.hosts.values()))
 
     @property
     def deploy(self) -> Node:
