@@ -15,7 +15,7 @@ from lab.units import wait
 
 NAMESPACES = Path("/run/netns")
 BRIDGES = {"management": "mgmt", "trunk": "trunk"}
-# A bridge of the host's own may pass frames through its firewall; here nothing may look at them.
+# Without addresses that the kernel would give by itself, and without forwarding; a kernel may be without IPv6.
 SETTINGS = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.ip_forward=0")
 
 
@@ -39,7 +39,12 @@ def namespace(name: str) -> None:
     if not exists(name):
         run("ip", "netns", "add", name)
     ip(name, "link", "set", "lo", "up")
-    run("ip", "netns", "exec", name, "sysctl", "-q", "-w", *SETTINGS)
+    run("ip", "netns", "exec", name, "sysctl", "-q", "-w", *settings(Path("/proc/sys")))
+
+
+def settings(kernel: Path) -> list[str]:
+    """Return those settings of a namespace that the kernel has."""
+    return [each for each in SETTINGS if (kernel / each.split("=")[0].replace(".", "/")).exists()]
 
 
 def up(lab: Lab) -> None:
@@ -52,7 +57,7 @@ def up(lab: Lab) -> None:
     namespace(lab.gateway)
     if not has(lab.fabric, "gw"):
         ip(lab.fabric, "link", "add", "gw", "type", "veth", "peer", "name", "eth0", "netns", lab.gateway)
-        plug(lab, "gw", "management")
+    plug(lab, "gw", "management")
     ip(lab.gateway, "addr", "replace", f"{lab.proxy_address}/{lab.prefix}", "dev", "eth0")
     ip(lab.gateway, "link", "set", "eth0", "up")
 

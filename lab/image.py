@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from lab import layout, mirror, recipe
 from lab.command import LabError, last_words, run
@@ -33,7 +34,10 @@ def path(entries: Iterable[mirror.Entry]) -> Path:
 
 
 def ensure(entries: tuple[mirror.Entry, ...]) -> Path:
-    """Return the image, made if it is not there; a run that was killed leaves a `.part` that the next one removes.
+    """Return the image, made if it is not there.
+
+    The builder holds the lock, too: when this run is killed and the builder lives on, the next run waits for it. What
+    a builder that was killed leaves is a `.part`, which the next one removes.
 
     Images that no recipe makes any more stay: a node of any lab may stand on one.
     """
@@ -43,23 +47,22 @@ def ensure(entries: tuple[mirror.Entry, ...]) -> Path:
         # Two labs at once: the second one waits and finds the image made.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
-            make(target, entries)
+            make(target, entries, lock.fileno())
     return target
 
 
-def make(target: Path, entries: tuple[mirror.Entry, ...]) -> None:
+def make(target: Path, entries: tuple[mirror.Entry, ...], lock: int) -> None:
     """Make the image in a mount namespace of its own: whatever happens, no mount stays behind."""
-    part = target.with_suffix(".part")
     for left in layout.CACHE.glob("base-*.*"):
         shutil.rmtree(left)
-    order = {"root": str(part), "entries": [[each.url, each.suite, each.components] for each in entries]}
+    order = {"target": str(target), "entries": [[each.url, each.suite, each.components] for each in entries]}
     argv = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "lab.image", json.dumps(order)]
+    options: dict[str, Any] = {"stderr": subprocess.STDOUT, "cwd": layout.REPOSITORY, "pass_fds": [lock]}
     log = layout.CACHE / "image.log"
     with log.open("w") as stream:
-        done = subprocess.run(argv, stdout=stream, stderr=subprocess.STDOUT, check=False, cwd=layout.REPOSITORY)
+        done = subprocess.run(argv, stdout=stream, check=False, **options)
     if done.returncode:
         raise LabError(f"the base image could not be made; the end of {log}:\n{last_words(log.read_text())}")
-    part.rename(target)
 
 
 def pip_settings(listing: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -91,8 +94,9 @@ def bind(source: Path, root: Path, target: str | None = None) -> None:
     run("mount", "--bind", source, inner)
 
 
-def build(root: Path, entries: tuple[mirror.Entry, ...]) -> None:
-    """Make the tree from nothing; runs in a mount namespace of its own."""
+def build(target: Path, entries: tuple[mirror.Entry, ...]) -> None:
+    """Make the tree from nothing; runs in a mount namespace of its own. The tree has its name when it is whole."""
+    root = target.with_suffix(".part")
     base = entries[0]
     debs = layout.CACHE / "debootstrap"
     debs.mkdir(exist_ok=True)
@@ -110,6 +114,7 @@ def build(root: Path, entries: tuple[mirror.Entry, ...]) -> None:
     run("umount", root / "proc", root / "dev")
     sources(root, [each.line() for each in entries])
     finish(root)
+    root.rename(target)
 
 
 def sources(root: Path, lines: Iterable[str]) -> None:
@@ -197,7 +202,7 @@ def finish(root: Path) -> None:
 if __name__ == "__main__":
     request = json.loads(sys.argv[1])
     try:
-        build(Path(request["root"]), tuple(mirror.Entry(*each) for each in request["entries"]))
+        build(Path(request["target"]), tuple(mirror.Entry(*each) for each in request["entries"]))
     except (subprocess.CalledProcessError, LabError) as error:
         # What the program said stands above this line in the log.
         sys.exit(str(error))

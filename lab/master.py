@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import yaml
 
@@ -29,11 +30,22 @@ def ready(lab: Lab) -> None:
     install(lab, lab.deploy, saltconf.SITE, lab.source.read_text())
     # A runner needs no master, but a place that the master makes when it starts.
     nodes.call(lab, lab.deploy, "mkdir", "-p", "-m", "700", "/var/cache/salt/master/proc")
-    # The master's workers keep the modules that they have loaded.
-    verb = "restart" if sync(lab) else "start"
+    accept(lab)
+    runner(lab, "saltutil.sync_all")
     runner(lab, "saltern.secrets")
-    nodes.call(lab, lab.deploy, "systemctl", verb, "salt-master")
+    # The workers of one that runs keep the modules that they have loaded, perhaps before an earlier run was killed.
+    nodes.call(lab, lab.deploy, "systemctl", "restart", "salt-master")
     wait(lambda: active(lab), 60, "the salt-master to start", pause=0.5)
+
+
+def accept(lab: Lab) -> None:
+    """Have the master know every minion, also those of hosts that came to the site after its disk was made."""
+    disk = Path(f"/proc/{nodes.leader(lab, lab.deploy)}/root")
+    for path, public in saltconf.accepted(lab, saltconf.keys(lab)).items():
+        if not (disk / path).exists():
+            install(lab, lab.deploy, f"/{path}", public, "0644")
+    # What a master that ran put off when the new minion knocked: it would count for more.
+    nodes.call(lab, lab.deploy, "rm", "-f", *(f"/{saltconf.PENDING}/{node.id}" for node in lab.nodes))
 
 
 def active(lab: Lab) -> bool:
@@ -53,9 +65,3 @@ def runner(lab: Lab, *words: str) -> object:
         said = yaml.safe_dump(answer) if answer is not None else last_words(done.stdout + done.stderr)
         raise LabError(f"salt-run {' '.join(words)}: exit code {done.returncode}\n{said}")
     return answer
-
-
-def sync(lab: Lab) -> bool:
-    """Bring the repository's modules to the master; tells whether anything changed."""
-    answer = runner(lab, "saltutil.sync_all")
-    return any(answer.values()) if isinstance(answer, dict) else bool(answer)

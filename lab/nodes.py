@@ -30,17 +30,26 @@ REPOSITORY = "/srv/saltern"
 
 def unit(lab: Lab, node: Node) -> Unit:
     """Return the process that a node is on this machine."""
-    return Unit(f"saltern-{lab.name}.{node.id}", lab.place(node))
+    return unit_at(lab, lab.place(node))
+
+
+def unit_at(lab: Lab, place: Path) -> Unit:
+    """Return the process of the node whose directory that is."""
+    return Unit(f"saltern-{lab.name}.{place.name}", place)
 
 
 def prepared(lab: Lab, node: Node) -> bool:
     """Tell whether the node has a disk that was written to the end."""
-    return (lab.place(node) / "base").exists()
+    # Who is not root may not look; `Path.exists` would raise.
+    return os.path.exists(lab.place(node) / "base")
 
 
 def prepare(lab: Lab, node: Node, base: Path, files: Mapping[str, str]) -> None:
     """Make the node's disk and write its files."""
     place = lab.place(node)
+    if (place / "base").is_symlink():
+        gone = (place / "base").readlink()
+        raise LabError(f"{node.id}: the base image of its disk is gone ({gone}): only `lab down --purge` helps")
     upper = place / "upper"
     for each in ("upper", "work", "root"):
         (place / each).mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,11 @@ def unit(lab: Lab) -> Unit:
     return Unit(f"saltern-{lab.name}.proxy", lab.state)
 
 
+def config_file(lab: Lab) -> Path:
+    """Return the file that the proxy is started with."""
+    return lab.state / "proxy.json"
+
+
 def config(lab: Lab, entries: Iterable[Entry]) -> dict[str, object]:
     """Return the proxy's configuration: where it listens and the mirrors that nodes may reach."""
     paths: dict[tuple[str, bool], set[str]] = {}
@@ -37,13 +42,13 @@ def config(lab: Lab, entries: Iterable[Entry]) -> dict[str, object]:
 
 def up(lab: Lab, entries: Iterable[Entry]) -> None:
     """Start the proxy unless it runs with this configuration; afterwards it listens."""
-    path = lab.state / "proxy.json"
+    path = config_file(lab)
     text = json.dumps(config(lab, entries), indent=1)
     process = unit(lab)
     if process.pid and (not path.exists() or path.read_text() != text):
         process.kill()
     path.write_text(text)
-    process.start("env", f"PYTHONPATH={layout.REPOSITORY}", sys.executable, "-m", "lab.proxy", str(path))
+    process.start("env", f"PYTHONPATH={layout.REPOSITORY}", sys.executable, "-P", "-m", "lab.proxy", str(path))
     try:
         wait(lambda: listening(lab) or not process.pid, 15, "the package proxy to listen")
     except LabError as error:
@@ -60,4 +65,4 @@ def listening(lab: Lab) -> bool:
 def down(lab: Lab) -> None:
     """End the proxy."""
     unit(lab).kill()
-    (Path(lab.state) / "proxy.json").unlink(missing_ok=True)
+    config_file(lab).unlink(missing_ok=True)

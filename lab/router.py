@@ -27,7 +27,8 @@ def up(lab: Lab, vlan: int, address: str) -> None:
     name, process, port = namespace(lab, vlan), unit(lab, vlan), f"r{vlan}"
     fabric.namespace(name)
     fabrics = (str(fabric.NAMESPACES / lab.fabric), port, str(fabric.NAMESPACES / name), "eth0")
-    process.start("env", f"PYTHONPATH={layout.REPOSITORY}", sys.executable, "-m", "lab.tagger", *fabrics, str(vlan))
+    python = ("env", f"PYTHONPATH={layout.REPOSITORY}", sys.executable, "-P")
+    process.start(*python, "-m", "lab.tagger", *fabrics, str(vlan))
     try:
         wait(lambda: fabric.has(lab.fabric, port) and fabric.has(name, "eth0"), 10, f"the router of VLAN {vlan}")
     except LabError as error:
@@ -49,9 +50,15 @@ def down(lab: Lab, vlan: int) -> None:
     fabric.remove(namespace(lab, vlan))
 
 
+def there(lab: Lab) -> list[int]:
+    """Return the VLANs whose routers are there, also of networks that have left the site file."""
+    before = f"{lab.fabric}-r"
+    ends = [path.name.removeprefix(before) for path in fabric.NAMESPACES.glob(f"{before}*")]
+    # Another lab's name may begin in the same way.
+    return [int(end) for end in ends if end.isdecimal()]
+
+
 def down_all(lab: Lab) -> None:
     """Take every router away that is there."""
-    for path in fabric.NAMESPACES.glob(f"{lab.fabric}-r*"):
-        vlan = path.name.removeprefix(f"{lab.fabric}-r")
-        if vlan.isdecimal():
-            down(lab, int(vlan))
+    for vlan in there(lab):
+        down(lab, vlan)

@@ -15,6 +15,7 @@ from lab.layout import Lab, Node
 BITS = "2048"  # as Salt makes them; a request to the master loads the key anew each time
 PROGRESS = "/etc/salt/progress.conf"
 """The minions' options for a run that somebody watches."""
+ACCEPTED, PENDING = "etc/salt/pki/master/minions", "etc/salt/pki/master/minions_pre"
 SITE = "/etc/saltern/site.yaml"
 SECRETS = "/etc/saltern/secrets.yaml"
 PILLAR = {
@@ -92,9 +93,14 @@ def _master_files(lab: Lab, pairs: dict[str, tuple[str, str]]) -> dict[str, str]
         "etc/salt/master": yaml.safe_dump(master(lab)),
         "etc/salt/pki/master/master.pem": pairs[".master"][0],
         "etc/salt/pki/master/master.pub": pairs[".master"][1],
-        **{f"etc/salt/pki/master/minions/{node.id}": pairs[node.id][1] for node in lab.nodes},
+        **accepted(lab, pairs),
         wants: "-> /etc/systemd/system/salt-master.service",
     }
+
+
+def accepted(lab: Lab, pairs: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """Return the files by which the master knows the minions."""
+    return {f"{ACCEPTED}/{node.id}": pairs[node.id][1] for node in lab.nodes}
 
 
 def answering(lab: Lab) -> set[str]:
