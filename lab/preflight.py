@@ -13,7 +13,8 @@ from lab.command import LabError, run
 from lab.layout import Lab
 
 GIB = 1 << 30
-DISK = 12 * GIB
+DISK, STOPPED_DISK = 12 * GIB, GIB
+"""Free bytes for a new lab, and for one whose disks are there."""
 # What one host with the role takes, with a margin: measured as proportional set size, guests not counted.
 MEMORY = {"deploy": 0.7, "controller": 3.6, "compute": 1.3}
 PROGRAMS = {
@@ -113,10 +114,14 @@ def available(meminfo: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def check(lab: Lab, running: bool) -> None:
-    """Raise a :class:`LabError` that says all that is missing; a lab that runs has its memory and disk already."""
+def check(lab: Lab, running: bool, prepared: bool) -> None:
+    """Raise a :class:`LabError` that says all that is missing.
+
+    A lab that runs has its memory already, and one that was prepared, running or not, has its disks.
+    """
     facts = gather()
-    sentences = missing(facts, 0 if running else needed_memory(lab), 0 if running else DISK)
+    disk = 0 if running else STOPPED_DISK if prepared else DISK
+    sentences = missing(facts, 0 if running else needed_memory(lab), disk)
     if sentences:
         lines = "\n".join(f"  {each}" for each in sentences)
         raise LabError(f"a lab cannot run here:\n{lines}\n`./saltern plan` shows the whole cloud all the same")

@@ -41,16 +41,15 @@ class Upstream:
 
 def allowed(url: str, upstreams: Mapping[str, Upstream]) -> Upstream | None:
     """Return the mirror that a node's request is for, or None when it is for anything else."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or parts.username or parts.password or not parts.hostname:
-        return None
     try:
-        upstream = upstreams.get(parts.hostname) or upstreams.get(f"{parts.hostname}:{parts.port or 80}")
-        fits = upstream and upstream.host == f"{parts.hostname}:{parts.port or 80}"
+        parts = urlsplit(url)
+        upstream = upstreams.get(f"{parts.hostname}:{parts.port or 80}")
     except ValueError:
         return None
+    if parts.scheme != "http" or parts.username or parts.password:
+        return None
     steps = parts.path.split("/")
-    if not fits or not upstream or ".." in steps or "%" in parts.path.replace("%2b", "").replace("%7e", ""):
+    if not upstream or ".." in steps or "%" in parts.path.replace("%2b", "").replace("%7e", ""):
         return None
     return upstream if any(parts.path.startswith(f"{path}/") for path in upstream.paths) else None
 
@@ -241,9 +240,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(502, "the mirror does not answer")
             return
         self._headers(answer.status, {name: value for name, value in answer.getheaders() if name.title() in RETURNED})
-        self.close_connection = self.close_connection or answer.getheader("Content-Length") is None
         while block := answer.read(CHUNK):
             self.wfile.write(block)
+        # Without a length, or with bytes missing, only the connection's end tells the reader that no more come.
+        self.close_connection = self.close_connection or answer.length != 0
         connection.close()
 
 

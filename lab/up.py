@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import disk, fabric, highstate, image, master, mirror, nodes, outside, preflight, router, saltconf
+from lab import disk, fabric, highstate, image, master, mirror, nodes, outside, preflight, router, saltconf, sites
 from lab.command import LabError
 from lab.layout import Lab
 from lab.progress import clock_text
@@ -36,16 +37,21 @@ class Steps:
 
 def boot(lab: Lab, say: Callable[[str], None]) -> None:
     """Bring the nodes up, on their networks, with a salt-master and minions that answer."""
-    preflight.check(lab, running=any(nodes.leader(lab, node) for node in lab.nodes))
+    running = any(nodes.leader(lab, node) for node in lab.nodes)
+    prepared = all(nodes.prepared(lab, node) for node in lab.nodes)
+    preflight.check(lab, running, prepared)
     installed = preflight.install()
     if installed:
         say(f"installed {', '.join(installed)}")
     entries = mirror.discover(override=lab.site.mirrors.get("debian"))
+    if not prepared:
+        mirror.probe(entries[0])
     if not image.path(entries).exists():
         say("base image: is being made, once (about two minutes)")
     base = image.ensure(entries)
     lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shutil.copyfile(lab.source, lab.state / "site.yaml")
+    with contextlib.suppress(shutil.SameFileError):
+        shutil.copyfile(lab.source, lab.state / "site.yaml")
     say("networks and package proxy")
     fabric.up(lab)
     outside.up(lab, entries)
@@ -56,7 +62,7 @@ def boot(lab: Lab, say: Callable[[str], None]) -> None:
     master.ready(lab)
     everyone = {node.id for node in lab.nodes}
     try:
-        wait(lambda: saltconf.answering(lab) == everyone, 180, "the minions", pause=1)
+        wait(lambda: everyone <= saltconf.answering(lab), 180, "the minions", pause=1)
     except LabError as error:
         silent = ", ".join(sorted(everyone - saltconf.answering(lab)))
         raise LabError(f"{error}: no answer from {silent}") from error
@@ -83,7 +89,7 @@ def converge(lab: Lab, say: Steps) -> None:
 
 def farewell(lab: Lab) -> str:
     """Return what to do next, in the operator's words."""
-    shell = f"./saltern lab shell{'' if lab.name == 'lab' else f' --site {lab.name}'} {lab.deploy.id}"
+    shell = f"./saltern lab shell{sites.option(lab)} {lab.deploy.id}"
     return f"""
 The cloud {lab.name} is up.
 

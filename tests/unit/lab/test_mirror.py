@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from lab import mirror
+from lab.command import LabError
 from lab.mirror import Entry
 
 TARGETS = """\
@@ -26,6 +30,52 @@ def test_only_debian_with_another_suite_and_the_main_archive_first() -> None:
         Entry("http://mirror.example/debian", "trixie-updates"),
         Entry("http://mirror.example/debian-security", "trixie-security"),
     )
+
+
+def test_sources_may_speak_of_a_release_by_its_state() -> None:
+    by_state = TARGETS.replace("|bookworm|", "|stable|").replace("|bookworm-updates|", "|stable-updates|")
+    by_state = by_state.replace("|bookworm-security|", "|stable-security|")
+    assert by_state.count("|stable") == 4
+    assert mirror.entries(by_state, "trixie") == mirror.entries(TARGETS, "trixie")
+
+
+@pytest.mark.parametrize("content", [None, "# nothing\n\n"])
+def test_a_mirror_list_that_names_none_is_told_in_words(tmp_path: Path, content: str | None) -> None:
+    listing = tmp_path / "debian.list"
+    if content is not None:
+        listing.write_text(content)
+    with pytest.raises(LabError, match=r"apt's sources: .*debian.list"):
+        mirror.resolved(f"mirror+file:{listing}")
+
+
+class Server(BaseHTTPRequestHandler):
+    """An archive, with another one that has moved."""
+
+    def do_HEAD(self) -> None:
+        moved = not self.path.startswith("/debian/dists/trixie/")
+        self.send_response(302 if moved else 200)
+        self.send_header("Location", "http://elsewhere.example/debian")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    found = HTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=found.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{found.server_port}"
+    found.shutdown()
+    found.server_close()
+
+
+def test_a_mirror_that_cannot_be_asked_as_the_proxy_does_is_told_at_once(server: str) -> None:
+    mirror.probe(Entry(f"{server}/debian", "trixie"))
+    with pytest.raises(LabError, match=r"redirects to http://elsewhere.example/debian: .*mirrors: "):
+        mirror.probe(Entry(f"{server}/old", "trixie"))
+    with pytest.raises(LabError, match=r"http://127.0.0.1:9/debian: .*refused: .*mirrors: "):
+        mirror.probe(Entry("http://127.0.0.1:9/debian", "trixie"), tries=1)
 
 
 def test_no_entry_of_debian_gives_none() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab import preflight, sites
+from lab.command import LabError
 from lab.preflight import GIB, Facts
 
 GOOD = Facts(root=True, apt=True, namespaces=True, overlay=True, tun=True, memory=16 * GIB, disk=40 * GIB)
@@ -29,6 +31,18 @@ def test_everything_is_said_at_once_with_figures() -> None:
     assert "memory: 1.0 GiB available, 8.0 GiB needed" in sentences
     assert sentences[-1].startswith("disk: 3.0 GiB free")
     assert sentences[-1].endswith("12 GiB needed")
+
+
+@pytest.mark.parametrize(
+    ("running", "prepared", "fits"), [(False, False, False), (False, True, True), (True, True, True)]
+)
+def test_a_lab_that_is_stopped_has_its_disks(
+    running: bool, prepared: bool, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "gather", lambda: replace(GOOD, disk=2 * GIB))
+    outcome = nullcontext() if fits else pytest.raises(LabError, match=r"disk: 2.0 GiB free .* 12 GiB needed")
+    with outcome:
+        preflight.check(sites.load("lab"), running, prepared)
 
 
 def test_the_need_for_memory_follows_the_roles() -> None:

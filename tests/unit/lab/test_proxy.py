@@ -60,6 +60,7 @@ def test_mirrors_are_allowed(url: str, host: str) -> None:
         "http://m.example:x/debian/x",
         "ftp://m.example/debian/x",
         "file:///etc/passwd",
+        "http://[x/debian/x",
         "/debian/x",
         "m.example:80",
         "",
@@ -100,7 +101,7 @@ class Mirror(BaseHTTPRequestHandler):
         self.wfile.write(PACKAGE[:half])
         self.wfile.flush()
         time.sleep(0.3)
-        if self.path.endswith("broken.deb") and self.asked.count(self.path) == 1:
+        if self.path.endswith(("broken.deb", "broken.xz")) and self.asked.count(self.path) == 1:
             self.close_connection = True
             return
         self.wfile.write(PACKAGE[half:])
@@ -168,6 +169,11 @@ def test_a_download_that_breaks_off_is_not_kept(mirror: str, through: int, tmp_p
     assert get(through, url)[1] == PACKAGE[: len(PACKAGE) // 2]
     assert get(through, url) == (200, PACKAGE)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_index_that_breaks_off_ends_the_connection(mirror: str, through: int) -> None:
+    url = f"http://{mirror}/debian/dists/trixie/main/binary-amd64/broken.xz"
+    assert get(through, url)[1] == PACKAGE[: len(PACKAGE) // 2]
 
 
 def test_the_mirrors_refusal_is_passed_on(mirror: str, through: int) -> None:
