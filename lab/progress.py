@@ -190,10 +190,9 @@ class Lines:
 class Screen:
     """Shows a board as a table that is redrawn in place."""
 
-    def __init__(self, board: Board, console: Console) -> None:
-        """Draw on a terminal."""
-        self.board = board
-        self.live = Live(console=console, get_renderable=lambda: table(board), refresh_per_second=4)
+    def __init__(self, board: Board, console: Console, ahead: float = 0.0) -> None:
+        """Draw on a terminal; ``ahead`` is what it is to :class:`Lines`."""
+        self.live = Live(console=console, get_renderable=lambda: table(board, ahead), refresh_per_second=4)
 
     def __enter__(self) -> Screen:
         """Begin to draw."""
@@ -209,10 +208,11 @@ class Screen:
         """Nothing to do: the table reads the board."""
 
 
-def table(board: Board) -> Table:
+def table(board: Board, ahead: float = 0.0) -> Table:
     """Return the board as a table."""
     done, total = board.totals()
-    result = Table(title=f"{done} of {total} states, {clock_text(board.elapsed)}", title_justify="left", expand=True)
+    title = f"{done} of {total} states, {clock_text(ahead + board.elapsed)}"
+    result = Table(title=title, title_justify="left", expand=True)
     for name, ratio in (("host", 1), ("states", 1), ("works on", 6)):
         result.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
     colours = {"done": "green", "failed": "red", "refused": "red", "lost": "red"}
@@ -226,4 +226,4 @@ def table(board: Board) -> Table:
 
 def shown(board: Board, stream: TextIO, ahead: float = 0.0) -> Lines | Screen:
     """Return the right way to show a board on a stream: a table on a terminal, lines elsewhere."""
-    return Screen(board, Console(file=stream)) if stream.isatty() else Lines(board, stream, ahead=ahead)
+    return Screen(board, Console(file=stream), ahead) if stream.isatty() else Lines(board, stream, ahead=ahead)

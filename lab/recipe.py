@@ -87,11 +87,13 @@ FILES = {
     "etc/systemd/journald.conf.d/saltern-lab.conf": "[Journal]\nStorage=persistent\nSystemMaxUse=200M\n",
 }
 
-# Nothing in a container may steer the machine below: its clock, its devices, its consoles.
+# Nothing in a container may steer the machine below: its clock, its devices, its consoles, its kernel's settings.
 MASKED = (
     "systemd-timesyncd.service",
     "systemd-networkd-wait-online.service",
     "systemd-modules-load.service",
+    "systemd-sysctl.service",
+    "systemd-binfmt.service",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
     "console-getty.service",

@@ -35,7 +35,7 @@ def of(lab: Lab, node: Node) -> NodeStatus:
 
 
 def members(pid: int) -> list[int]:
-    """Return the processes that share a process's PID namespace or have one inside it."""
+    """Return a process and all that descend from it: of a node's init, all that the node runs."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

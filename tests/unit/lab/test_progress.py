@@ -132,6 +132,10 @@ def test_the_table_shows_every_host_its_count_and_its_state(board: Board) -> Non
     assert "cmp1" in text
 
 
+def test_the_tables_clock_goes_on_from_what_was_before(board: Board) -> None:
+    assert progress.table(board, ahead=75).title == "0 of 0 states, 1:15"
+
+
 def test_text_in_square_brackets_is_shown_as_it_is(board: Board) -> None:
     board.apply(step("ctl1", "nova: [red]libvirt[/red]"))
     stream = io.StringIO()
