@@ -8,6 +8,7 @@ Its name carries a hash of the recipe (these scripts and the packages' checksums
 from __future__ import annotations
 
 import argparse
+import fcntl
 import gzip
 import hashlib
 import lzma
@@ -19,7 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -273,27 +274,37 @@ def named(cache: Path, digest: str) -> GuestImage:
 
 
 def build(cache: Path) -> GuestImage:
-    """Return the guest image, built if the cache has none of today's recipe; a killed build leaves no half image."""
+    """Return the guest image, built if the cache has none of today's recipe; a killed build leaves no half image.
+
+    Of two calls at once the second one waits, and finds the image made.
+    """
     cache = cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
     names = packages_wanted()
     packages = candidates(names)
     image = named(cache, recipe_hash(packages))
-    if image.complete:
-        return image
-    with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
-        work = Path(folder)
-        tree = work / "tree"
-        for package in fetch_packages(names, packages, cache / "packages"):
-            run(["dpkg-deb", "-x", package, tree])
-        made = GuestImage(work / "disk.qcow2", work / "vmlinuz", work / "initrd")
-        shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), made.kernel)
-        made.ramdisk.write_bytes(gzip.compress(archive(guest_entries(tree)), mtime=0))
-        disk_image(tree, made.kernel, made.ramdisk, work / "disk.raw")
-        run(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", work / "disk.raw", made.disk])
-        for source, target in ((made.kernel, image.kernel), (made.ramdisk, image.ramdisk), (made.disk, image.disk)):
-            source.replace(target)
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not image.complete:
+            for left in cache.glob("build-*"):
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
+                make(image, fetch_packages(names, packages, cache / "packages"), Path(folder))
     return image
+
+
+def make(image: GuestImage, packages: Iterable[Path], work: Path) -> None:
+    """Make the image's files from package files, in a folder beside them."""
+    tree = work / "tree"
+    for package in packages:
+        run(["dpkg-deb", "-x", package, tree])
+    made = GuestImage(work / "disk.qcow2", work / "vmlinuz", work / "initrd")
+    shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), made.kernel)
+    made.ramdisk.write_bytes(gzip.compress(archive(guest_entries(tree)), mtime=0))
+    disk_image(tree, made.kernel, made.ramdisk, work / "disk.raw")
+    run(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", work / "disk.raw", made.disk])
+    for source, target in ((made.kernel, image.kernel), (made.ramdisk, image.ramdisk), (made.disk, image.disk)):
+        source.replace(target)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -99,3 +99,19 @@ def test_a_folder_that_cannot_be_built_is_said_in_one_line(tmp_path: Path, capsy
     monkeypatch.setattr(guest_image, "kernel_package", missing)
     assert guest_image.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("guest image: linux-image-cloud-amd64: apt knows no such kernel")
+
+
+def test_what_a_killed_build_left_goes_at_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(image: guest_image.GuestImage, packages: list[Path], work: Path) -> None:
+        assert [each for each in tmp_path.glob("build-*") if each != work] == []
+        for each in (image.disk, image.kernel, image.ramdisk):
+            each.touch()
+
+    monkeypatch.setattr(guest_image, "packages_wanted", lambda: ["a"])
+    monkeypatch.setattr(guest_image, "candidates", lambda names: [Package("a_1_amd64.deb", "SHA256:1")])
+    monkeypatch.setattr(guest_image, "fetch_packages", lambda *_: [])
+    monkeypatch.setattr(guest_image, "make", make)
+    (tmp_path / "build-killed" / "tree").mkdir(parents=True)
+    assert guest_image.build(tmp_path).complete
+    monkeypatch.setattr(guest_image, "make", None)
+    assert guest_image.build(tmp_path).complete
