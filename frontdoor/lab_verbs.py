@@ -37,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the action on the lab of the site."""
-    if arguments.action in ("down", "shell") and os.geteuid() != 0:
+    lab = sites.load(arguments.site)
+    # `up` says so among all else that is missing.
+    if arguments.action != "up" and os.geteuid() != 0:
         raise LabError("root: run it as root")
-    return ACTIONS[arguments.action][1](sites.load(arguments.site), arguments)
+    return ACTIONS[arguments.action][1](lab, arguments)
 
 
 def _up(lab: Lab, arguments: argparse.Namespace) -> int:

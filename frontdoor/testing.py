@@ -19,10 +19,12 @@ from lab.command import LabError
 from lab.layout import REPOSITORY, Lab
 
 PURE = "modules/_utils/saltern"
-SOURCES = ("frontdoor", "lab", "modules", "states", "tests")
 QUICK = ("tests/unit", "tests/render")
-NODES = ("tests/integration",)
+NODES = "tests/integration"
+FRONT_DOOR = (sys.executable, "-P", "-m", "frontdoor")
 REACHED = (sys.executable, "-m", "coverage", "report", "--fail-under=100", "--skip-covered", "--show-missing")
+SITE = "SALTERN_SITE"
+"""The variable in which the tests of a lab find its site."""
 CACHES = Path(sys.prefix) / "cache"
 OURS = "made-by-test"
 """A file in a lab's state that says that the tests built it, and so may take it down."""
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="lint, unit and render tests: no root, no nodes")
     parser.add_argument("--all", action="store_true", help="the slow tests too")
     parser.add_argument("--use-lab", action="store_true", help="test the lab that is up, and leave it up")
-    parser.add_argument("--site", default="lab", metavar="FILE|NAME", help="the lab's site")
+    parser.add_argument("--site", default=os.environ.get(SITE, sites.USUAL), metavar="FILE|NAME", help="the lab's site")
     parser.add_argument("paths", nargs="*", metavar="PATH", help="only these tests, without lint")
 
 
@@ -97,11 +99,8 @@ def counted(report: str) -> Count:
     return total
 
 
-def pytest(paths: Iterable[str], slow: bool, measured: Sequence[str] = ()) -> Count:
+def pytest(paths: Iterable[str], slow: bool, measured: Sequence[str] = (), site: str = sites.USUAL) -> Count:
     """Run tests; a run that breaks off counts as one failure, and so does a line of `measured` that no test reaches."""
-    there = [path for path in paths if (REPOSITORY / path.split("::")[0]).exists()]
-    if not there:
-        return Count()
     with tempfile.TemporaryDirectory() as directory:
         report, lines = Path(directory) / "report.xml", Path(directory) / "lines"
         options = [
@@ -112,9 +111,9 @@ def pytest(paths: Iterable[str], slow: bool, measured: Sequence[str] = ()) -> Co
         ]
         options += [] if slow else ["-m", "not slow"]
         code = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *there],
+            [sys.executable, "-m", "pytest", *options, *paths],
             cwd=REPOSITORY,
-            env={**variables(), "COVERAGE_FILE": str(lines)},
+            env={**variables(), "COVERAGE_FILE": str(lines), SITE: site},
             check=False,
         ).returncode
         count = counted(report.read_text()) if report.exists() else Count()
@@ -127,10 +126,20 @@ def pytest(paths: Iterable[str], slow: bool, measured: Sequence[str] = ()) -> Co
 def refuse_others(lab: Lab) -> None:
     """Raise when the lab is not one that the tests made: it may hold someone's work."""
     if lab.state.exists() and not (lab.state / OURS).exists():
+        # The lab's copy: a site file that a test wrote went with the test.
+        option = sites.option(lab) and f" --site {lab.state / 'site.yaml'}"
         raise LabError(
-            f"the lab {lab.name} is yours: `./saltern lab down --purge --site {lab.name}` removes it,"
-            " `./saltern test --use-lab` tests it as it is"
+            f"the lab {lab.name} is yours: `./saltern lab down --purge{option}` removes it,"
+            f" `./saltern test --use-lab{option}` tests it as it is"
         )
+
+
+def claim(lab: Lab) -> None:
+    """Remove what there is of a lab that the tests made; what is made of it next is known as theirs."""
+    refuse_others(lab)
+    down.down(lab, purge=True)
+    lab.state.mkdir(parents=True, mode=0o700)
+    (lab.state / OURS).touch()
 
 
 @contextmanager
@@ -139,16 +148,17 @@ def running(lab: Lab, keep: bool) -> Iterator[Count]:
     if keep:
         yield Count()
         return
-    refuse_others(lab)
-    mark = lab.state / OURS
+    claim(lab)
     try:
-        down.down(lab, purge=True)
-        lab.state.mkdir(parents=True, mode=0o700)
-        mark.touch()
-        code = subprocess.run([sys.executable, "-m", "frontdoor", "lab", "up", "--site", str(lab.source)], check=False)
-        yield Count(passed=int(code.returncode == 0), failed=int(code.returncode != 0))
+        code = subprocess.run([*FRONT_DOOR, "lab", "up", "--site", str(lab.source)], check=False).returncode
+        yield Count(passed=int(code == 0), failed=int(code != 0))
     finally:
         down.down(lab, purge=True)
+
+
+def stopped(lab: Lab) -> Count:
+    """Stop the lab as an operator does, its disks kept, as one check: it fails when anything is left behind."""
+    return check("lab down", [*FRONT_DOOR, "lab", "down", "--site", str(lab.source)])
 
 
 def quick(arguments: argparse.Namespace) -> Count:
@@ -165,24 +175,41 @@ def quick(arguments: argparse.Namespace) -> Count:
     return total + Count(skipped=1) + pytest(QUICK, slow=arguments.all)
 
 
-def with_nodes(arguments: argparse.Namespace, paths: Sequence[str]) -> Count:
-    """Run the tests that need a lab; without a working one none of them is tried."""
-    if os.geteuid() == 0:
-        preflight.install(preflight.TESTED_WITH)
-    with running(sites.load(arguments.site), arguments.use_lab) as brought_up:
-        return brought_up if brought_up.failed else brought_up + pytest(paths, slow=arguments.all)
+def with_nodes(arguments: argparse.Namespace, lab: Lab) -> Count:
+    """Run the tests that need a lab; without a working one none of them is tried. That it goes is tested, too."""
+    preflight.install(preflight.TESTED_WITH)
+    with running(lab, arguments.use_lab) as total:
+        if not total.failed:
+            total += pytest([NODES], slow=arguments.all, site=str(lab.source))
+        if arguments.all and not arguments.use_lab:
+            total += stopped(lab)
+    return total
+
+
+def refuse(arguments: argparse.Namespace, lab: Lab) -> None:
+    """Raise, before anything is run, where the tests that were asked for cannot be."""
+    places = {path: (REPOSITORY / path.split("::")[0]).resolve() for path in arguments.paths}
+    missing = [path for path, place in places.items() if not place.exists()]
+    if missing:
+        raise LabError(f"no such tests: {', '.join(missing)}; accepted: paths below {REPOSITORY}")
+    named = any(place.is_relative_to(REPOSITORY / NODES) for place in places.values())
+    whole = not arguments.paths and not arguments.quick
+    if (named or whole) and os.geteuid() != 0:
+        raise LabError("root: tests of a lab look into its nodes; `./saltern test --quick` needs none")
+    if whole and not arguments.use_lab:
+        refuse_others(lab)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the tests that were asked for; the last line sums up."""
+    lab = sites.load(arguments.site)
+    refuse(arguments, lab)
     if arguments.paths:
-        total = pytest(arguments.paths, slow=True)
+        total = pytest(arguments.paths, slow=True, site=str(lab.source))
     else:
-        if not arguments.quick and not arguments.use_lab:
-            refuse_others(sites.load(arguments.site))
         total = quick(arguments)
         if not arguments.quick:
-            total += with_nodes(arguments, NODES)
+            total += with_nodes(arguments, lab)
     sys.stdout.write(f"{total}\n")
     return int(total.failed > 0 or total.passed == 0)
 

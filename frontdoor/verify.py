@@ -26,10 +26,13 @@ sys.path.append(str(REPOSITORY / TESTS))
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--site", metavar="FILE|NAME", help="the lab of a site; on a deploy host: the site itself")
+    parser.add_argument(
+        "--site", metavar="FILE|NAME", help="the lab of a site (default: this deploy host's cloud, or the lab)"
+    )
     parser.add_argument("--quick", action="store_true", help="of the smoke test: boot, metadata, ping, delete")
-    parser.add_argument("--no-smoke", action="store_true", help="only testinfra")
-    parser.add_argument("--smoke-only", action="store_true", help="only the smoke test")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--no-smoke", action="store_true", help="only testinfra")
+    parts.add_argument("--smoke-only", action="store_true", help="only the smoke test")
     parser.add_argument("--probe-from", default="", metavar="PREFIX", help="command prefix on the provider's side")
     parser.add_argument("words", nargs=argparse.REMAINDER, help="-- arguments for pytest, or for the smoke test")
 

@@ -21,7 +21,7 @@ from statistics import median
 import yaml
 from saltern import catalogue, planning, resolve
 
-from frontdoor import verify
+from frontdoor import testing, verify
 from lab import down, highstate, layout, nodes, router, sites, up
 from lab.command import LabError, run
 from lab.layout import REPOSITORY, Lab, Node
@@ -50,6 +50,7 @@ def own(source: Path) -> Iterator[Lab]:
         copy = Path(folder) / "site.yaml"
         copy.write_text(yaml.safe_dump({**yaml.safe_load(source.read_text()), "name": NAME}, sort_keys=False))
         lab = sites.load(str(copy))
+        testing.refuse_others(lab)
         try:
             yield lab
         finally:
@@ -58,7 +59,7 @@ def own(source: Path) -> Iterator[Lab]:
 
 def empty(lab: Lab) -> None:
     """Have all nodes up with empty disks, and minions that answer."""
-    down.down(lab, purge=True)
+    testing.claim(lab)
     up.boot(lab, say)
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from frontdoor import verify
+from frontdoor import testing, verify
 from lab import down, highstate, nodes, sites, up
 from lab.command import run
 from lab.layout import Lab, Node
@@ -113,7 +113,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     copy = tmp_path_factory.mktemp("kill") / "site.yaml"
     copy.write_text(yaml.safe_dump({**yaml.safe_load(LAB.source.read_text()), "name": "kill"}, sort_keys=False))
     found = sites.load(str(copy))
-    down.down(found, purge=True)
+    testing.claim(found)
     try:
         up.boot(found, up.Steps())
         yield found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 from frontdoor import __main__ as main
 from frontdoor import requirements, testing
 from frontdoor.testing import Count
+from lab import sites
+from lab.command import LabError
 
 PYPROJECT = (Path(__file__).parents[3] / "pyproject.toml").read_text()
 
@@ -87,6 +91,54 @@ def test_a_test_file_that_does_not_load_is_a_failure(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=_path())
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
+
+
+def test_tests_of_a_lab_are_told_its_site(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(sites.find("lab").read_text().replace("name: lab", "name: another"))
+    said = "import os\ndef test_a(): assert os.environ['SALTERN_SITE'] == "
+    (tmp_path / "test_x.py").write_text(f"{said}{str(site)!r}\n")
+    argv = [sys.executable, "-m", "frontdoor", "test", "--site", str(site), str(tmp_path / "test_x.py")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=_path())
+    assert done.stdout.splitlines()[-1] == "1 passed, 0 failed"
+
+
+def refused(*words: str) -> None:
+    parser = argparse.ArgumentParser()
+    testing.add_arguments(parser)
+    testing.refuse(parser.parse_args(words), sites.load("lab"))
+
+
+def test_a_test_that_is_not_there_is_told() -> None:
+    with pytest.raises(LabError, match=r"no such tests: tests/unit/test_nothing.py::test_x;"):
+        refused("tests/unit/lab", "tests/unit/test_nothing.py::test_x")
+
+
+@pytest.mark.parametrize("words", [[], ["--use-lab"], ["tests/integration/test_lab.py::test_x"]])
+def test_only_root_tests_a_lab(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(LabError, match=r"root: "):
+        refused(*words)
+    refused("--quick")
+    refused("tests/unit/lab/test_frontdoor.py::test_x")
+
+
+def test_a_lab_that_no_test_made_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.layout.STATE", tmp_path)
+    monkeypatch.setattr("lab.down.down", lambda lab, purge: shutil.rmtree(lab.state, ignore_errors=True))
+    lab = sites.load("lab")
+    testing.claim(lab)
+    testing.claim(lab)
+    (lab.state / testing.OURS).unlink()
+    with pytest.raises(LabError, match=r"is yours: `./saltern lab down --purge` removes it"):
+        testing.claim(lab)
+    assert lab.state.exists()
+
+
+def test_verification_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["verify", "--no-smoke", "--smoke-only"])
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def _path() -> dict[str, str]:
