@@ -7,6 +7,7 @@ taken away first. A planted leak of a made-up secret must be found at each place
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -56,7 +57,7 @@ def escaped(text: str) -> str:
 @pytest.fixture(scope="module")
 def lab() -> Lab:
     """The running lab."""
-    found = sites.load("lab")
+    found = sites.load(os.environ.get("SALTERN_SITE", "lab"))
     assert nodes.leader(found, found.deploy), f"the lab {found.name} does not run"
     assert shutil.which("strace"), "strace is not installed"
     return found
@@ -192,20 +193,20 @@ def test_no_file_with_a_secret_is_open_to_everyone(lab: Lab, highstate: list[Tra
 
 
 def test_a_planted_leak_is_found_everywhere(lab: Lab, planted: Needle, tmp_path: Path) -> None:
-    """The control: the made-up secret goes through an argument, a job, the journal and a log, and is seen at each."""
+    """The control: the made-up secret is in an argument, a job, the journal, a log and a cache, and is seen at each."""
     value = next(form.decode() for form in planted.forms if b"+" in form)
     node = lab.node(lab.site.having("controller")[0].id)
     assert node
-    script = f"logger {value}; echo {value} >/var/log/canary.log; true"
+    planted_at = ("var/log/canary.log", "var/cache/salt/minion/canary")
+    script = f"logger {value}; for each in {' '.join(planted_at)}; do echo {value} >/$each; done"
     run = traced(lab, tmp_path, {node.id: ["sh", "-c", script]})[0]
     assert planted.within(run.starts), "an argument"
     assert planted.within(quoted_form(lab, tmp_path, node, value)), "an argument in a URL"
     nodes.call(lab, lab.deploy, "salt", "--static", node.id, "cmd.run", f"echo {value}")
     found = leaks(lab, [planted])
-    nodes.call(lab, node, "rm", "/var/log/canary.log")
+    nodes.call(lab, node, "rm", *(f"/{each}" for each in planted_at))
     places = {each.rsplit(": ", 2)[-2] for each in found}
-    assert "journal" in places
-    assert "var/log/canary.log" in places
+    assert {"journal", *planted_at} <= places
     assert any(place.startswith("var/cache/salt/master/jobs/") for place in places), places
 
 

@@ -51,13 +51,16 @@ def pings(host: str, address: str) -> dict[int, bool]:
 def lab() -> Iterator[Lab]:
     """Give the lab with a router and a guest on each compute host; in the end all hosts run and the guests are gone."""
     assert all(nodes.leader(LAB, node) for node in LAB.nodes), f"the lab {LAB.name} does not run"
-    assert verify.run(LAB, ["--only", "source nat", "--keep"], infra=False) == 0
-    yield LAB
-    for node in LAB.nodes:
-        if not nodes.leader(LAB, node):
-            nodes.bring_up(LAB, node)
-    answering(LAB, [node.id for node in LAB.nodes])
-    assert verify.run(LAB, ["--only", "clean start"], infra=False) == 0
+    try:
+        assert verify.run(LAB, ["--only", "source nat", "--keep"], infra=False) == 0
+        yield LAB
+    finally:
+        for node in LAB.nodes:
+            if not nodes.leader(LAB, node):
+                nodes.bring_up(LAB, node)
+        answering(LAB, [node.id for node in LAB.nodes])
+        cleaned = verify.run(LAB, ["--only", "clean start"], infra=False)
+    assert cleaned == 0
 
 
 def test_another_host_takes_over_from_a_gateway_that_is_killed(lab: Lab) -> None:

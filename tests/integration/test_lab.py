@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -49,6 +50,21 @@ def test_a_node_reaches_nothing_outside(lab: Lab, node: Node, target: str) -> No
     assert code(lab, node, "curl", "-s", "-m", "3", "--noproxy", "*", target) in (UNREACHABLE, 28)
 
 
+def test_a_node_does_not_reach_the_mirror_itself(lab: Lab, node: Node) -> None:
+    """This machine does: where there is nobody, nobody is reached in any case."""
+    name, port = mirror.discover(override=lab.site.mirrors.get("debian"))[0].host.rsplit(":", 1)
+    with socket.create_connection((name, int(port)), timeout=20) as there:
+        address = there.getpeername()[0]
+    target = f"http://[{address}]:{port}/" if ":" in address else f"http://{address}:{port}/"
+    assert code(lab, node, "curl", "-s", "-m", "3", "--noproxy", "*", target) in (UNREACHABLE, 28)
+
+
+def test_a_node_leaves_this_machines_kernel_alone(lab: Lab, node: Node) -> None:
+    units = ("systemd-sysctl.service", "systemd-binfmt.service")
+    said = nodes.call(lab, node, "systemctl", "show", "--value", "--property=LoadState", *units)
+    assert said.split() == ["masked"] * len(units)
+
+
 def test_a_node_does_not_reach_this_machine(lab: Lab, node: Node) -> None:
     for each in json.loads(run("ip", "-j", "-4", "addr").stdout):
         for address in each["addr_info"]:
@@ -56,9 +72,9 @@ def test_a_node_does_not_reach_this_machine(lab: Lab, node: Node) -> None:
                 assert code(lab, node, "ping", "-c1", "-W1", address["local"]) != 0
 
 
-def proxied(lab: Lab, node: Node, url: str) -> str:
+def proxied(lab: Lab, node: Node, url: str, what: str = "http_code") -> str:
     through = f"http://{lab.proxy_address}:{PROXY_PORT}"
-    argv = ("curl", "-s", "-m", "60", "-o", "/dev/null", "-w", "%{http_code}", "-x", through, url)
+    argv = ("curl", "-s", "-m", "60", "-o", "/dev/null", "-w", f"%{{{what}}}", "-x", through, url)
     return nodes.call(lab, node, *argv, check=False)
 
 
@@ -73,7 +89,7 @@ def test_the_proxy_leads_nowhere_else(lab: Lab, node: Node, url: str) -> None:
 
 
 def test_the_proxy_makes_no_tunnels(lab: Lab, node: Node) -> None:
-    assert proxied(lab, node, "https://192.0.2.1/") in ("000", "403")
+    assert proxied(lab, node, "https://192.0.2.1/", "http_connect") == "403"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +132,7 @@ def test_a_router_outside_answers_on_its_vlan_only(lab: Lab, leg: str) -> None:
     assert run(*python, other).stdout.strip() == "silence"
 
 
-def test_the_proxy_runs_once(lab: Lab) -> None:
+def test_the_proxy_runs_and_listens(lab: Lab) -> None:
     assert outside.unit(lab).pid
     assert outside.listening(lab)
 

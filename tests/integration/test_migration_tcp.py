@@ -60,9 +60,9 @@ def lab() -> Iterator[Lab]:
     """Give the lab with the legacy way applied; in the end it has its own way again."""
     assert all(nodes.leader(LAB, node) for node in LAB.nodes), f"the lab {LAB.name} does not run"
     text = site_text(LAB)
-    write_site(LAB, {**yaml.safe_load(text), "live_migration": "tcp"})
-    nodes.call(LAB, LAB.deploy, "salt-run", "saltern.secrets")
     try:
+        write_site(LAB, {**yaml.safe_load(text), "live_migration": "tcp"})
+        nodes.call(LAB, LAB.deploy, "salt-run", "saltern.secrets")
         applied(LAB)
         yield LAB
     finally:

@@ -6,6 +6,7 @@ the cause of each is named only because of it follows from the clean runs before
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from lab import nodes, sites
 from lab.layout import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
+Verification = Callable[[], tuple[int, str]]
+SOME_FAILED = 1
+"""pytest's exit code when tests ran and some of them failed."""
 PKI = "/etc/saltern/pki"
 SELF_SIGNED = f"openssl req -x509 -new -key {PKI}/mariadb.key -subj /CN=ctl1 -out {PKI}/mariadb.crt"
 
@@ -127,19 +131,20 @@ BREAKAGES = [
 @pytest.fixture(scope="module")
 def lab() -> Lab:
     """The running lab."""
-    found = sites.load("lab")
+    found = sites.load(os.environ.get("SALTERN_SITE", "lab"))
     assert nodes.leader(found, found.deploy), f"the lab {found.name} does not run"
     return found
 
 
 @pytest.fixture(scope="module")
-def verification(lab: Lab) -> Callable[[], str]:
-    """A function that runs the verification of hosts and returns what it printed."""
+def verification(lab: Lab) -> Verification:
+    """A function that runs the verification of hosts and returns its exit code and what it printed."""
 
-    def run() -> str:
+    def run() -> tuple[int, str]:
         variables = verify.environment(nodes.REPOSITORY)
         argv = verify.entered(lab, variables, verify.pytest_command(nodes.REPOSITORY, ["--tb=line"]))
-        return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False).stdout
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+        return done.returncode, done.stdout
 
     return run
 
@@ -156,10 +161,10 @@ def on(lab: Lab, where: str, script: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def rounds(lab: Lab, verification: Callable[[], str]) -> Iterator[dict[int, str]]:
+def rounds(lab: Lab, verification: Verification) -> Iterator[dict[int, str]]:
     """What verification said in each round; before and after all of them it passes, and everything is mended."""
-    clean = verification()
-    if " failed" in clean:
+    code, clean = verification()
+    if code:
         pytest.fail(f"the lab is not as it should be before anything is broken:\n{clean[-3000:]}", pytrace=False)
     said = {0: clean}
     for number in sorted({each.round for each in BREAKAGES}):
@@ -167,20 +172,20 @@ def rounds(lab: Lab, verification: Callable[[], str]) -> Iterator[dict[int, str]
             for each in (each for each in BREAKAGES if each.round == number):
                 mending.callback(on, lab, each.where, each.mended)
                 on(lab, each.where, each.broken)
-            said[number] = verification()
+            code, said[number] = verification()
+            assert code == SOME_FAILED, f"round {number}: exit code {code}:\n{said[number][-3000:]}"
     yield said
-    again = settled(verification)
-    assert " failed" not in again, again
+    code, again = settled(verification)
+    assert code == 0, again
 
 
-def settled(verification: Callable[[], str]) -> str:
+def settled(verification: Verification) -> tuple[int, str]:
     """Return the first good answer of the verification, or its third bad one: agents report after a while."""
-    said = ""
-    for _ in range(3):
-        said = verification()
-        if " failed" not in said:
-            break
-    return said
+    answers = (verification() for _ in range(3))
+    found = next(answers)
+    while found[0] and (again := next(answers, None)):
+        found = again
+    return found
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=[each.name for each in BREAKAGES])

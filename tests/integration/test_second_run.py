@@ -6,20 +6,19 @@ import json
 import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from saltern import catalogue, resolve, site
+from saltern import site
 
 from lab import highstate, nodes, sites
 from lab.layout import Lab
 from lab.progress import Board
-from tests.sample import SERVICES, Recognisable
+from tests import lab_tools
+from tests.lab_tools import override, site_text, write_site
 
 LAB = sites.load(os.environ.get("SALTERN_SITE", "lab"))
-SITE = "/etc/saltern/site.yaml"
 SEED = 20
 CHOSEN = 3
 """How many options CI tries; all of them are tried by `--all`."""
@@ -60,8 +59,8 @@ def processes(lab: Lab) -> dict[tuple[str, str], str]:
 
 def plan(lab: Lab, host: str) -> dict[str, Any]:
     """Return the services of a host's plan as its minion has them."""
-    model = site.parse(yaml.safe_load(nodes.call(lab, lab.deploy, "cat", SITE)))
-    return resolve.resolve(model, catalogue.load(SERVICES), Recognisable(), host).as_data()["services"]
+    model = site.parse(yaml.safe_load(site_text(lab)))
+    return lab_tools.plan(model, host)["services"]
 
 
 def units_of(lab: Lab, host: str) -> set[str]:
@@ -88,12 +87,6 @@ def test_a_second_run_changes_and_restarts_nothing(lab: Lab) -> None:
     assert processes(lab) == before
 
 
-def write(lab: Lab, text: str) -> None:
-    """Replace the master's site file."""
-    target = Path(f"/proc/{nodes.leader(lab, lab.deploy)}/root{SITE}")
-    target.write_text(text)
-
-
 def cases() -> Iterator[Any]:
     order = random.Random(SEED).sample(OPTIONS, len(OPTIONS))  # noqa: S311 - a seed, not a secret
     for number, case in enumerate(order):
@@ -103,10 +96,10 @@ def cases() -> Iterator[Any]:
 @pytest.fixture
 def site_file(lab: Lab) -> Iterator[dict[str, Any]]:
     """Give the site as data; whatever the test wrote, the old file is applied again in the end."""
-    text = nodes.call(lab, lab.deploy, "cat", SITE)
+    text = site_text(lab)
     # Through JSON: what an anchor of YAML repeats is one object, and a change to it would show in every place.
     yield json.loads(json.dumps(yaml.safe_load(text)))
-    write(lab, text)
+    write_site(lab, text)
     highstate_of(lab)
 
 
@@ -115,9 +108,8 @@ def test_one_option_restarts_only_what_reads_it(
     lab: Lab, site_file: dict[str, Any], service: str, path: str, section: str, option: str, value: Any
 ) -> None:
     before = processes(lab)
-    files = site_file.setdefault("services", {}).setdefault(service, {}).setdefault("files", {})
-    files.setdefault(path, {}).setdefault(section, {})[option] = value
-    write(lab, json.dumps(site_file))
+    override(site_file, service, path, section, **{option: value})
+    write_site(lab, site_file)
     highstate_of(lab)
     after = processes(lab)
     readers = {
