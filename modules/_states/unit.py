@@ -5,7 +5,7 @@ from saltern.units import Wish
 
 
 @outcome.reported
-def running(name, units, reload=None, timeout=120):
+def running(name, units, timeout=120):
     """Have units enabled, up with the files they read, and ready.
 
     A unit is restarted exactly when it is not active, or when a path it reads (or its unit file, or a drop-in) is newer
@@ -16,16 +16,13 @@ def running(name, units, reload=None, timeout=120):
         What this is for, for people.
 
     units
-        ``{unit: {reads: [paths], enable: true, probe: {...}, reload: false, log: path}}``, all keys optional.
-
-    reload
-        Units (a list, or true for all) that take changes in what they read by ``systemctl reload``.
+        ``{unit: {reads: [paths], enable: true, probe: {...}, reload: false}}``, all keys optional; one with ``reload``
+        takes changes in what it reads by ``systemctl reload``.
 
     timeout
         Seconds to wait for the units to be ready.
     """
-    gentle = set(units) if reload is True else set(reload or ())
-    wishes = [Wish.from_data(unit, data, unit in gentle) for unit, data in units.items()]
+    wishes = [Wish.from_data(unit, data) for unit, data in units.items()]
     foreseen = outcome.foreseen(__context__)
     report = unit_control.converge(wishes, hostplan.secrets(__pillar__), float(timeout), __opts__["test"], foreseen)
     return _told(name, report, "run and are ready")

@@ -81,14 +81,6 @@ def test_a_link_is_replaced_not_followed(tmp_path):
     assert (tmp_path / "other").read_text() == "other"
 
 
-def test_literal_content(tmp_path):
-    file = ManagedFile.from_plan(str(tmp_path / "x"), {"content": "a\n", "user": USER, "group": GROUP})
-    file.write()
-    assert (tmp_path / "x").read_text() == "a\n"
-    other = ManagedFile.from_plan(str(tmp_path / "x"), {"content": "b\n", "user": USER, "group": GROUP})
-    assert "-a\n+b" in other.changes(SECRETS)["text"]["new"]
-
-
 @pytest.mark.parametrize("mode", ["rw", "0888", "u+x"])
 def test_a_bad_mode_is_refused(mode):
     with pytest.raises(Problems, match="octal"):

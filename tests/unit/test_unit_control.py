@@ -128,11 +128,10 @@ def test_a_unit_that_does_not_exist_is_named_and_nothing_is_done(converge):
     assert "is its package installed" in report.troubles["a.service"]
 
 
-def test_a_failed_unit_is_reset_and_a_failure_tells_its_log(converge, tmp_path):
-    log = tmp_path / "a.log"
-    log.write_text("cannot log in as hunter2\n")
+def test_a_failed_unit_is_reset_and_a_failure_tells_its_log(converge, monkeypatch):
+    monkeypatch.setattr(systemd, "journal", lambda unit: "cannot log in as hunter2")
     manager = Manager(unit(active="failed", sub="failed"), dies=("a.service",))
-    calls, report = converge(manager, Wish("a.service", log=str(log)), secrets={"pw": "hunter2"})
+    calls, report = converge(manager, Wish("a.service"), secrets={"pw": "hunter2"})
     assert calls[1:3] == ["reset-failed a.service", "restart a.service"]
     assert report.troubles["a.service"].startswith("it is failed (failed), result exit-code")
     assert "cannot log in as <secret>" in report.troubles["a.service"]
@@ -231,12 +230,6 @@ class TestFiles:
         assert path.stat().st_ctime_ns > before
         monkeypatch.undo()
         assert systemd.times(ahead.files, ctime=True)[str(path)] < now() - systemd.FILE_CLOCK_SLACK
-
-    def test_the_end_of_a_log(self, tmp_path):
-        path = tmp_path / "log"
-        path.write_text("".join(f"{number}\n" for number in range(10000)))
-        assert systemd.tail(str(path), 2) == "9998\n9999"
-        assert systemd.tail(str(tmp_path / "none")) == ""
 
 
 class TestTools:

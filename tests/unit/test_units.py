@@ -109,9 +109,9 @@ def test_a_socket_that_starts_takes_its_running_service_along():
 
 def test_wishes_from_data():
     probe = {"kind": "tcp"}
-    data = {"reads": ["/x"], "probe": probe, "enable": False, "reload": True, "log": "/var/log/x"}
-    assert Wish.from_data("a", data) == Wish("a", ("/x",), False, probe, True, "/var/log/x")
-    assert Wish.from_data("a", None, reload=True) == Wish("a", reload=True)
+    data = {"reads": ["/x"], "probe": probe, "enable": False, "reload": True}
+    assert Wish.from_data("a", data) == Wish("a", ("/x",), False, probe, True)
+    assert Wish.from_data("a", None) == Wish("a")
 
 
 SHOWN = """\

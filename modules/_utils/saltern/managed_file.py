@@ -39,16 +39,15 @@ class ManagedFile:
 
     @classmethod
     def from_plan(cls, path: str, spec: Mapping[str, Any]) -> ManagedFile:
-        """Return the file that an entry of the plan describes: ``settings`` of a ``kind``, or literal ``content``."""
+        """Return the file that an entry of the plan describes: ``settings`` of a ``kind``."""
         kind, secret = str(spec.get("kind", "lines")), frozenset(spec.get("secret") or ())
-        text = str(spec["content"]) if "content" in spec else render(kind, spec.get("settings"), secret)
         mode = str(spec.get("mode", "0644"))
         if not mode.isdecimal() or set(mode) & set("89"):
             raise Problems([Problem(f"{path}:mode", mode, "an octal mode such as '0640', in quotes")])
         return cls(
             path=path,
-            kind="content" if "content" in spec else kind,
-            text=text,
+            kind=kind,
+            text=render(kind, spec.get("settings"), secret),
             secret=secret,
             user=str(spec.get("user", "root")),
             group=str(spec.get("group", "root")),

@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from saltern.errors import SalternError
 from saltern.units import FILE_CLOCK_SLACK, PROPERTIES, Unit, parse_show
@@ -64,16 +63,6 @@ def journal(unit: str, lines: int = 30) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "(no journal)"
     return done.stdout.strip()
-
-
-def tail(path: str, lines: int = 15) -> str:
-    """Return the last lines of a log file; an empty text when there is none."""
-    try:
-        with Path(path).open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 16384))
-            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
-    except OSError:
-        return ""
 
 
 def times(paths: Iterable[str], ctime: bool = False) -> dict[str, int]:

@@ -143,8 +143,8 @@ def _asked_once(wishes: Sequence[Wish], changes: Mapping[str, str], secrets: Map
 
 def _explained(wish: Wish, reason: str, secrets: Mapping[str, str]) -> str:
     """Return the reason and the last lines that the unit logged, without any secret."""
-    logged = [systemd.journal(wish.name), systemd.tail(wish.log) if wish.log else ""]
-    return "\n".join([reason, *(redact(text, secrets) for text in logged if text)])
+    logged = systemd.journal(wish.name)
+    return f"{reason}\n{redact(logged, secrets)}" if logged else reason
 
 
 def stop(names: Sequence[str], test: bool) -> Report:

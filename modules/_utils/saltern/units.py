@@ -49,10 +49,9 @@ class Wish:
     enable: bool = True
     probe: Mapping[str, Any] | None = None
     reload: bool = False
-    log: str | None = None
 
     @classmethod
-    def from_data(cls, name: str, data: Mapping[str, Any] | None, reload: bool = False) -> Wish:
+    def from_data(cls, name: str, data: Mapping[str, Any] | None) -> Wish:
         """Return the wish that an entry of the plan describes."""
         given = data or {}
         return cls(
@@ -60,8 +59,7 @@ class Wish:
             reads=tuple(given.get("reads") or ()),
             enable=bool(given.get("enable", True)),
             probe=given.get("probe") or None,
-            reload=bool(given.get("reload", reload)),
-            log=given.get("log"),
+            reload=bool(given.get("reload")),
         )
 
     def probe_of(self, touched: bool) -> Mapping[str, Any] | None:
