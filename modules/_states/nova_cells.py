@@ -61,9 +61,9 @@ def mapped(name, config="/etc/nova/nova.conf", cell="cell1", user="nova", databa
         return outcome.success(name, f"cell0 and {cell} are mapped")
     if __opts__["test"]:
         return outcome.planned(name, f"would be mapped: {', '.join(changes)}", changes)
-    commands = [command(each, rows.get(each.name)) for each in cells if each.name in changes]
+    missing = [command(each, rows.get(each.name)) for each in cells if each.name in changes]
     with ThreadPoolExecutor() as pool:  # each spends its two seconds on starting
-        list(pool.map(lambda arguments: _manage(arguments, user), commands))
+        list(pool.map(lambda arguments: _manage(arguments, user), missing))
     left = differences(cells, _rows(database))
     if left:
         return outcome.failure(name, f"nova-manage ran, but still differ: {', '.join(left)}", changes)
