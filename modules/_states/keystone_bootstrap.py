@@ -6,6 +6,8 @@ every step looks at what is there, and ``keystone-manage bootstrap`` itself make
 """
 
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from saltern import commands, hostplan, outcome
@@ -60,8 +62,8 @@ def done(name, url, region, secret="identity_admin", user="keystone"):  # noqa: 
         return outcome.success(name, "keys, administrator and endpoints are there")
     if __opts__["test"]:
         return outcome.planned(name, "keys, administrator and endpoints would be completed", changes)
-    for repository, path in REPOSITORIES.items():
-        _keys(repository, path, user)
+    with ThreadPoolExecutor(len(REPOSITORIES)) as pool:  # a start of keystone-manage costs seconds
+        list(pool.map(partial(_keys, user=user), REPOSITORIES, REPOSITORIES.values()))
     if differences(wanted, _facts(), partial(_fits, password)):
         _manage(["bootstrap"], user, wanted.environment(password))
     left = _changes(wanted, password, user)
@@ -119,7 +121,7 @@ def _private(path, user):
 def _keys(repository, path, user):
     """Complete a key folder; keys that are there stay."""
     for each in _folder(path) if os.path.isdir(path) else ():
-        __salt__["file.chown"](each, user, user)
+        shutil.chown(each, user, user)
         os.chmod(each, 0o700 if each == path else 0o600)
     for _ in ("setup", "rotate"):
         step = key_step(os.listdir(path) if os.path.isdir(path) else ())
