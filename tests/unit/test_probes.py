@@ -8,6 +8,7 @@ import sys
 import threading
 import types
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pytest
 from saltern import pki as authorities
@@ -19,17 +20,17 @@ SECRETS = {"pw": "hunter2"}
 
 
 class Keystone(http.server.BaseHTTPRequestHandler):
-    """Answers as keystone does for one user, and as nova does with a list of hypervisors; what it was asked is kept."""
+    """Answers as keystone does for one user, and as another API does to its token; what it was asked is kept."""
 
     paths = ()
-    endpoints = ()
-    hypervisors = (200, {})
+    endpoints: ClassVar[dict] = {}
+    answer = (200, {})
 
     def do_GET(self):
-        if "/os-hypervisors/detail" in self.path:
+        if self.headers["X-Auth-Token"]:
             Keystone.paths = (*Keystone.paths, self.path)
-            asked = (self.headers["X-Auth-Token"], self.headers["OpenStack-API-Version"])
-            self._answer(*(Keystone.hypervisors if asked == ("token", "compute 2.53") else (401, {})))
+            fits = self.headers["OpenStack-API-Version"] == ("compute 2.53" if "hypervisors" in self.path else None)
+            self._answer(*(Keystone.answer if self.headers["X-Auth-Token"] == "token" and fits else (401, {})))
             return
         self._answer(300 if self.path.startswith("/v3") else 404, {})
 
@@ -39,7 +40,7 @@ class Keystone(http.server.BaseHTTPRequestHandler):
         user = asked["auth"]["identity"]["password"]["user"]
         good = (user["name"], user["password"]) == ("nova", "hunter2")
         catalog = [{"type": "placement", "endpoints": [{}]}, {"type": "network", "endpoints": []}]
-        catalog.append({"type": "compute", "endpoints": list(Keystone.endpoints)})
+        catalog += [{"type": name, "endpoints": each} for name, each in Keystone.endpoints.items()]
         self._answer(201 if good else 401, {"token": {"catalog": catalog}})
 
     def _answer(self, status, data):
@@ -153,27 +154,36 @@ def listed(host, state):
     return {"hypervisors": [{"state": state, "service": {"host": host}}]}
 
 
+HYPERVISOR = ("compute", "/v2.1/os-hypervisors/detail?hypervisor_hostname_pattern=cmp1", {"kind": "hypervisor"})
+AGENT = ("network", "/v2.1/v2.0/agents?host=cmp1&binary=metadata", {"kind": "agent", "binary": "metadata"})
+
+
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("api", "answer", "reason"),
     [
-        ((200, listed("cmp1", "up")), None),
-        ((200, listed("cmp1", "down")), "cmp1 is down"),
-        ((200, listed("cmp10", "up")), "cmp1 is not mapped to a cell yet"),
-        ((404, {"itemNotFound": {}}), "cmp1 is not mapped to a cell yet"),
-        ((403, {}), "HTTP status 403 from the compute API"),
+        (HYPERVISOR, (200, listed("cmp1", "up")), None),
+        (HYPERVISOR, (200, listed("cmp1", "down")), "cmp1 is down"),
+        (HYPERVISOR, (200, listed("cmp10", "up")), "cmp1 is not mapped to a cell yet"),
+        (HYPERVISOR, (404, {"itemNotFound": {}}), "cmp1 is not mapped to a cell yet"),
+        (HYPERVISOR, (403, {}), "OSError: HTTP status 403 from compute"),
+        (AGENT, (200, {"agents": [{"alive": True}]}), None),
+        (AGENT, (200, {"agents": [{"alive": False}]}), "metadata on cmp1 is not alive yet"),
+        (AGENT, (200, {"agents": []}), "metadata on cmp1 is not alive yet"),
     ],
 )
-def test_hypervisor(monkeypatch, answer, reason):
+def test_what_apis_say_of_a_host(monkeypatch, api, answer, reason):
+    service, path, more = api
     with serving() as port:
         url = f"http://127.0.0.1:{port}"
         public = {"url": "http://127.0.0.1:1", "interface": "public"}
-        monkeypatch.setattr(Keystone, "endpoints", (public, {"url": f"{url}/v2.1/", "interface": "internal"}))
-        monkeypatch.setattr(Keystone, "hypervisors", answer)
-        spec = {"kind": "hypervisor", "url": url, "host": "cmp1", "user": "nova", "secret": "pw"}
+        endpoints = [public, {"url": f"{url}/v2.1/", "interface": "internal"}]
+        monkeypatch.setattr(Keystone, "endpoints", {service: endpoints})
+        monkeypatch.setattr(Keystone, "answer", answer)
+        spec = {"url": url, "host": "cmp1", "user": "nova", "secret": "pw", **more}
         assert probe(spec, SECRETS) == reason
-        assert Keystone.paths[-1] == "/v2.1/os-hypervisors/detail?hypervisor_hostname_pattern=cmp1"
-        monkeypatch.setattr(Keystone, "endpoints", (public,))
-        assert probe(spec, SECRETS) == "no internal endpoint of compute in the catalogue"
+        assert Keystone.paths[-1] == path
+        monkeypatch.setattr(Keystone, "endpoints", {service: [public]})
+        assert probe(spec, SECRETS) == f"OSError: no internal endpoint of {service} in the catalogue"
 
 
 def test_clock(tmp_path, monkeypatch):

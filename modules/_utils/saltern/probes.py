@@ -196,26 +196,38 @@ def _catalog(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     return f"not in the catalogue yet: {', '.join(missing)}" if missing else None
 
 
+def _asked(spec: Spec, secrets: Secrets, timeout: float, service: str, path: str, version: str = "") -> dict[str, Any]:
+    """Return what the API of a service type answers the user; an empty mapping when it knows no such thing."""
+    token, catalog = _login(spec, secrets, timeout)
+    endpoints = [each for entry in catalog if entry.get("type") == service for each in entry["endpoints"]]
+    urls = [each["url"].rstrip("/") for each in endpoints if each["interface"] == "internal"]
+    if not urls:
+        raise OSError(f"no internal endpoint of {service} in the catalogue")
+    headers = {"X-Auth-Token": token, **({"OpenStack-API-Version": version} if version else {})}
+    status, _, answer = _request({**spec, "url": f"{urls[0]}{path}", "headers": headers}, timeout)
+    if status not in (200, 404):
+        raise OSError(f"HTTP status {status} from {service}")
+    return dict(json.loads(answer))
+
+
 def _hypervisor(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     """Ready when nova lists the host as an up hypervisor: it reports, and is mapped to a cell.
 
     Hosts that are not mapped yet are left out of the list (Compute API, ``GET /os-hypervisors/detail``, 2.53).
     """
-    token, catalog = _login(spec, secrets, timeout)
-    endpoints = [each for service in catalog if service.get("type") == "compute" for each in service["endpoints"]]
-    urls = [each["url"].rstrip("/") for each in endpoints if each["interface"] == "internal"]
-    if not urls:
-        return "no internal endpoint of compute in the catalogue"
-    headers = {"X-Auth-Token": token, "OpenStack-API-Version": "compute 2.53"}
-    url = f"{urls[0]}/os-hypervisors/detail?hypervisor_hostname_pattern={spec['host']}"
-    status, _, answer = _request({**spec, "url": url, "headers": headers}, timeout)
-    if status not in (200, 404):
-        return f"HTTP status {status} from the compute API"
-    listed = json.loads(answer).get("hypervisors", [])
+    path = f"/os-hypervisors/detail?hypervisor_hostname_pattern={spec['host']}"
+    listed = _asked(spec, secrets, timeout, "compute", path, "compute 2.53").get("hypervisors", [])
     states = [each["state"] for each in listed if each["service"]["host"] == spec["host"]]
     if not states:
         return f"{spec['host']} is not mapped to a cell yet"
     return None if "up" in states else f"{spec['host']} is {states[0]}"
+
+
+def _agent(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
+    """Ready when Neutron lists the host's agent of this binary as alive (Networking API, ``GET /v2.0/agents``)."""
+    path = f"/v2.0/agents?host={spec['host']}&binary={spec['binary']}"
+    listed = _asked(spec, secrets, timeout, "network", path).get("agents", [])
+    return None if any(each["alive"] for each in listed) else f"{spec['binary']} on {spec['host']} is not alive yet"
 
 
 def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
@@ -234,6 +246,7 @@ def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
 
 
 _KINDS: dict[str, tuple[Callable[[Spec, Secrets, float], str | None], tuple[str, ...]]] = {
+    "agent": (_agent, ("url", "host", "binary", "user", "secret")),
     "amqp": (_amqp, ("host", "user", "secret")),
     "catalog": (_catalog, ("url", "user", "secret")),
     "clock": (_clock, ()),
