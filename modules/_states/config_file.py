@@ -1,7 +1,9 @@
 """Configuration files of the services, rendered from the plan in the pillar."""
 
 from saltern import hostplan, outcome
-from saltern.managed_file import ManagedFile
+from saltern.managed_file import ManagedFile, begin_checks
+
+CHECKS = "saltern: checks"
 
 
 @outcome.reported
@@ -23,7 +25,7 @@ def managed(name, service):
     changes = file.changes(secrets)
     if not changes:
         return outcome.success(name, f"{name} is as planned")
-    refused, unchecked = ([], "") if file.current_text() == file.text else file.check()
+    refused, unchecked = ([], "") if file.current_text() == file.text else _checked(file)
     if refused or (unchecked and not __opts__["test"]):
         return outcome.failure(name, "\n".join(refused) or f"{name}: cannot be checked: {unchecked}")
     if __opts__["test"]:
@@ -36,3 +38,11 @@ def managed(name, service):
     if left:
         return outcome.failure(name, f"{name} changed again while it was written: {', '.join(left)}", changes)
     return outcome.success(name, f"{name} was written", changes)
+
+
+def _checked(file):
+    """Return what a check of the file finds; the first one of a run begins those of all other files, too."""
+    if CHECKS not in __context__:
+        __context__[CHECKS] = begin_checks(hostplan.files(__pillar__))
+    begun = __context__[CHECKS].get(file.path)
+    return begun.result() if begun else file.check()

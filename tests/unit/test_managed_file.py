@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from saltern.errors import Problems, SalternError
-from saltern.managed_file import ManagedFile
+from saltern.managed_file import ManagedFile, begin_checks
 from saltern.render import HEADER
 
 USER, GROUP = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
@@ -117,6 +117,15 @@ class TestCheck:
         assert self.file(check=["nova.conf"]).check() == ([], "option namespaces that are not installed: nova.conf")
         file = ManagedFile.from_plan("/etc/x.conf", spec(python="/nonexistent/python3", check=["nova.conf"]))
         assert file.check() == ([], "/nonexistent/python3: the check did not answer (FileNotFoundError)")
+
+    def test_those_of_files_that_are_to_change_are_begun_at_once(self, tmp_path):
+        there = {name: spec(python=sys.executable, check=["nova.conf"]) for name in ("new", "right")}
+        entries = [(str(tmp_path / name), each) for name, each in there.items()]
+        ManagedFile.from_plan(*entries[1]).write()
+        begun = begin_checks([*entries, (str(tmp_path / "free"), spec())])
+        assert list(begun) == [str(tmp_path / "new")]
+        refused, unchecked = begun[str(tmp_path / "new")].result()
+        assert (refused, unchecked) == ([], "option namespaces that are not installed: nova.conf")
 
     def test_an_answer_that_is_none(self, tmp_path):
         script = tmp_path / "python"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from saltern.errors import SalternError, suggestion
@@ -26,6 +26,12 @@ def service(pillar: Mapping[str, Any], name: str) -> Plan:
 def file(pillar: Mapping[str, Any], service_name: str, path: str) -> Plan:
     """Return what the plan says of one file of a service."""
     return _entry(service(pillar, service_name).get("files"), f"services:{service_name}:files", path)
+
+
+def files(pillar: Mapping[str, Any]) -> Iterator[tuple[str, Plan]]:
+    """Yield the path of every file in the plan, and what the plan says of it."""
+    for name in plan(pillar).get("services") or {}:
+        yield from (service(pillar, name).get("files") or {}).items()
 
 
 def secrets(pillar: Mapping[str, Any]) -> Mapping[str, str]:

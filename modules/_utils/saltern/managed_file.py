@@ -7,7 +7,8 @@ import json
 import os
 import pwd
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from saltern.render import HEADER, SECRET, render
 SYSTEM_PYTHON = "/usr/bin/python3"
 CHECK_TIMEOUT = 180
 UNIT_FILES = "/etc/systemd/system/"
+
+Checked = Future[tuple[list[str], str]]
+"""What :meth:`ManagedFile.check` will have found."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,16 @@ class ManagedFile:
     def _access(self) -> str:
         """Return owner and mode for people."""
         return f"{self.user}:{self.group} {self.mode:04o}"
+
+
+def begin_checks(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Checked]:
+    """Begin to check all files whose content is to change, side by side: each check costs seconds of one processor."""
+    checked = [ManagedFile.from_plan(path, entry) for path, entry in entries if entry.get("check")]
+    with_news = [file for file in checked if file.current_text() != file.text]
+    pool = ThreadPoolExecutor(os.cpu_count())
+    begun = {file.path: pool.submit(file.check) for file in with_news}
+    pool.shutdown(wait=False)
+    return begun
 
 
 def named(lookup: Any, number: int) -> str:

@@ -134,8 +134,9 @@ def converge(settings: Mapping[str, Any], test: bool, wait: float = WAIT) -> dic
         told |= found
         if found and not test:
             call(kind, commands(kind, have, goal))
-        if not test:
-            _await(kind, goal, wait)
+    # a database tells of its listeners every few seconds only: both do so meanwhile
+    for kind, goal in goals.items() if not test else ():
+        _await(kind, goal, wait)
     return told
 
 
