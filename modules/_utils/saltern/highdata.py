@@ -2,7 +2,8 @@
 
 Phases are explicit: packages → certificates → files → infrastructure runs → network → databases → schema →
 identity runs → registration → waiting for others → services run → resources. All packages of a host go in one
-transaction, and the units of one tier are started by one state, so that they start side by side.
+transaction, the units of one tier are started by one state, so that they start side by side, and the schemas of
+different services are made side by side, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from .errors import Problem, Problems, suggestion
 Plan = Mapping[str, Any]
 State = tuple[str, str, dict[str, Any]]
 """Id, ``module.function``, arguments."""
+
+Phase = list[list[State]]
+"""Chains that do not wait for each other; the states of a chain come one after the other."""
 
 OBJECTS_BEFORE = "registration"
 """The tier of API objects that services need before they start: users, roles, endpoints."""
@@ -35,21 +39,32 @@ def build(plan: Plan, only: Sequence[str] | None = None) -> dict[str, Any]:
     return _chained(_phases(plan, services))
 
 
-def _phases(plan: Plan, services: Mapping[str, Any]) -> Iterator[list[State]]:
+def _phases(plan: Plan, services: Mapping[str, Any]) -> Iterator[Phase]:
     """Yield the states phase by phase."""
-    yield [_packages(services)]
-    yield [*_each(services, "certificates", "tls_certificate.present")]
-    yield [*_each(services, "files", "config_file.managed"), *_masked(services)]
-    yield _units(services, "infrastructure")
-    yield _steps(services, "network")
-    yield _databases(services)
-    yield from ([step] for step in _steps(services, "schema"))
-    yield _units(services, "identity")
-    yield _objects(plan, services, registration=True)
-    yield _steps(services, "wait")
-    yield _units(services, "service")
-    yield _objects(plan, services, registration=False)
-    yield _steps(services, "final")
+    yield _free([_packages(services)])
+    yield _free(_each(services, "certificates", "tls_certificate.present"))
+    yield _free([*_each(services, "files", "config_file.managed"), *_masked(services)])
+    yield _free(_units(services, "infrastructure"))
+    yield _free(_steps(services, "network"))
+    yield _free(_databases(services))
+    yield _schemas(services)
+    yield _free(_units(services, "identity"))
+    yield _free(_objects(plan, services, registration=True))
+    yield _free(_steps(services, "wait"))
+    yield _free(_units(services, "service"))
+    yield _free(_objects(plan, services, registration=False))
+    yield _free(_steps(services, "final"))
+
+
+def _free(states: Iterable[State]) -> Phase:
+    """Return a phase of states none of which requires another one."""
+    return [[state] for state in states]
+
+
+def _schemas(services: Mapping[str, Any]) -> Phase:
+    """Return one chain a service; Salt runs the first states of all of them at once."""
+    chains = [_steps({name: data}, "schema") for name, data in services.items()]
+    return [[(step, state, {**given, "parallel": True}) for step, state, given in chain] for chain in chains if chain]
 
 
 def _packages(services: Mapping[str, Any]) -> State:
@@ -111,16 +126,22 @@ def _object(each: Mapping[str, Any]) -> State:
     return identity, "openstack_resource.present", {**arguments, "properties": properties}
 
 
-def _chained(phases: Iterable[list[State]]) -> dict[str, Any]:
-    """Return high data in which every state requires all states of the phase before."""
+def _chained(phases: Iterable[Phase]) -> dict[str, Any]:
+    """Return high data in which every chain requires all chains of the phase before."""
     result: dict[str, Any] = {}
     before: list[dict[str, str]] = []
-    for states in phases:
-        for identity, function, arguments in states:
-            if identity in result:
-                raise Problems([Problem(identity, function, "a name of its own: Saltern makes a state of this one")])
-            listed = [{key: value} for key, value in {"name": identity, **arguments}.items()]
-            result[identity] = {function: [*listed, *([{"require": before}] if before else [])]}
-        if states:
-            before = [{function.split(".")[0]: identity} for identity, function, _ in states]
+    for phase in phases:
+        ends: list[dict[str, str]] = []
+        for chain in phase:
+            needed = before
+            for identity, function, arguments in chain:
+                if identity in result:
+                    raise Problems(
+                        [Problem(identity, function, "a name of its own: Saltern makes a state of this one")]
+                    )
+                listed = [{key: value} for key, value in {"name": identity, **arguments}.items()]
+                result[identity] = {function: [*listed, *([{"require": needed}] if needed else [])]}
+                needed = [{function.split(".")[0]: identity}]
+            ends += needed
+        before = ends or before
     return result

@@ -122,7 +122,7 @@ def move_in(cloud: Cloud) -> None:
 
 def boot(cloud: Cloud, name: str, network: Any, peers: Iterable[str] = (), host: str = "", port: Any = None) -> str:
     """Start a server, on a host of choice only by the operator; return its user data."""
-    data = guest.user_data(peers)
+    data = guest.user_data(peers, len(cloud.servers))
     by = cloud.placer if host else cloud.user
     given: dict[str, Any] = {"availability_zone": f"nova:{host}"} if host else {}
     if not port:

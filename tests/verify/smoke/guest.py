@@ -12,7 +12,12 @@ HOST_KEY = re.compile(r"SALTERN-GUEST hostkey (ssh-ed25519 \S+)")
 GATEWAY = re.compile(r"SALTERN-GUEST gateway (\S+)")
 PING = re.compile(r"SALTERN-GUEST ping (\S+) (\d+) (ok|lost)")
 
+APART = 5000
+"""Guests that boot alike would ping under the same numbers (a ping's is its process id), which source NAT in Open
+vSwitch's user-space datapath cannot tell apart: their process ids are kept apart, so many for each."""
+
 SCRIPT = """#!/bin/sh
+echo {first} >/proc/sys/kernel/ns_last_pid
 say() {{ echo "SALTERN-GUEST $*"; }}
 say gateway $(ip route show default | awk '{{ print $3; exit }}')
 round=0
@@ -28,9 +33,12 @@ done
 """
 
 
-def user_data(peers: Iterable[str]) -> str:
-    """Return a script that tells the guest's gateway and then pings its peers for ever, a line for each answer."""
-    return SCRIPT.format(peers=" ".join(peers) or "127.0.0.1")
+def user_data(peers: Iterable[str], turn: int = 0) -> str:
+    """Return a script that tells the guest's gateway and then pings its peers for ever, a line for each answer.
+
+    ``turn`` counts the guests that are up together.
+    """
+    return SCRIPT.format(peers=" ".join(peers) or "127.0.0.1", first=APART * (turn % 6 + 1))
 
 
 def digest(text: str) -> str:
