@@ -83,11 +83,18 @@ class Watch:
             del self.missed[host]
             returned(host, event["data"])
 
+    def found(self, hosts, function, what):
+        """Return what hosts answer that look for jobs."""
+        return self.client.cmd(list(hosts), function, [what], tgt_type="list", timeout=10)
+
     def ask(self):
         """Ask the hosts whether they still work on it, now and then, and give up those that never answer."""
         if time.monotonic() - self.asked < ASK_EVERY:
             return
-        working = self.client.cmd(list(self.missed), "saltutil.find_job", [self.jid], tgt_type="list", timeout=10)
+        working = self.found(self.missed, "saltutil.find_job", self.jid)
+        # A run that waits for an earlier one has no process of its own yet.
+        idle = [host for host in self.missed if not working.get(host)]
+        working |= self.found(idle, "saltutil.is_running", "state.*") if idle else {}
         for host in list(self.missed):
             self.missed[host] = 0 if working.get(host) else self.missed[host] + 1
             if self.missed[host] >= LOST_AFTER:

@@ -33,7 +33,7 @@ from lab import down, highstate, nodes, sites, up
 from lab.command import run
 from lab.layout import Lab, Node
 from tests.killing import Point, converges, kill, phase_of
-from tests.lab_tools import answering, state_ids
+from tests.lab_tools import answering, salt, state_ids
 
 LAB = sites.load(os.environ.get("SALTERN_SITE", "lab"))
 PACKAGES = "host: packages are installed"
@@ -164,7 +164,9 @@ def packaged(own: Lab) -> Lab:
     for node in wiped(own):
         shutil.rmtree(own.place(node))
     up.boot(own, up.Steps())
-    board = highstate.run(own, [node.id for node in wiped(own)], "state.sls_id", [PACKAGES, "host"])
+    hosts = [node.id for node in wiped(own)]
+    assert salt(own, hosts, "saltutil.sync_all").code == 0
+    board = highstate.run(own, hosts, "state.sls_id", [PACKAGES, "host"])
     assert board.good, "\n".join(board.failures())
     stop_all(own, graceful=True)
     on_disks(own, "upper", "packaged")
