@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import yaml
 from saltern import catalogue, highdata, resolve
 from saltern.model import Site
 
-from lab import master, nodes, saltconf
+from frontdoor import testing
+from lab import down, master, nodes, saltconf, sites, up
 from lab.layout import Lab
 from lab.units import wait
 from tests.sample import SERVICES, Recognisable
@@ -74,6 +76,22 @@ def nothing_to_do(answer: Answer, hosts: Iterable[str]) -> None:
         assert answer.states(host), f"{host}: no states"
         assert answer.not_true(host) == {}
         assert answer.changes(host) == {}
+
+
+@contextmanager
+def own_lab(like: Lab, folder: Path, name: str, hosts: Mapping[str, Any] | None = None) -> Iterator[Lab]:
+    """Give a lab like another one under a name of its own, with empty disks and more hosts; in the end it is gone."""
+    data = yaml.safe_load(like.source.read_text())
+    data |= {"name": name, "hosts": {**data["hosts"], **(hosts or {})}}
+    copy = folder / "site.yaml"
+    copy.write_text(yaml.safe_dump(data, sort_keys=False))
+    found = sites.load(str(copy))
+    testing.claim(found)
+    try:
+        up.boot(found, up.Steps())
+        yield found
+    finally:
+        down.down(found, purge=True)
 
 
 def site_text(lab: Lab) -> str:

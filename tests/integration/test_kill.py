@@ -26,14 +26,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import yaml
 
-from frontdoor import testing, verify
-from lab import down, highstate, nodes, sites, up
+from frontdoor import verify
+from lab import highstate, nodes, sites, up
 from lab.command import run
 from lab.layout import Lab, Node
 from tests.killing import Point, converges, kill, phase_of
-from tests.lab_tools import answering, salt, state_ids
+from tests.lab_tools import answering, own_lab, salt, state_ids
 
 LAB = sites.load(os.environ.get("SALTERN_SITE", "lab"))
 PACKAGES = "host: packages are installed"
@@ -110,15 +109,8 @@ def test_a_killed_package_transaction_is_repaired(lab: Lab) -> None:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab of these tests' own, with empty disks; nothing of it is left afterwards."""
-    copy = tmp_path_factory.mktemp("kill") / "site.yaml"
-    copy.write_text(yaml.safe_dump({**yaml.safe_load(LAB.source.read_text()), "name": "kill"}, sort_keys=False))
-    found = sites.load(str(copy))
-    testing.claim(found)
-    try:
-        up.boot(found, up.Steps())
+    with own_lab(LAB, tmp_path_factory.mktemp("kill"), "kill") as found:
         yield found
-    finally:
-        down.down(found, purge=True)
 
 
 @pytest.mark.slow

@@ -184,6 +184,8 @@ def test_a_password_in_the_sites_objects_is_a_secret_like_any_other() -> None:
     given = plan("ctl1", data).as_data()["secrets"]
     assert given["alice"] == "canary-alice"
     assert "bob" not in given
+    bob = next(each for each in plan("ctl1", data).resources if each["name"] == "bob")
+    assert bob["properties"] == {"absent": True}
 
 
 def test_a_provider_networks_subnet_is_that_of_the_operators_network() -> None:

@@ -86,9 +86,15 @@ def _subnet(provider: Provider) -> dict[str, Any]:
 
 
 def _site_resources(ctx: Context) -> Iterator[Object]:
-    """Yield the objects that the operator listed, those to be absent first, then in the order of dependence."""
+    """Yield the objects that the operator listed, those to be absent first, then in the order of dependence.
+
+    Whoever is to be absent needs no password any more.
+    """
     for kind, name, properties in ordered(ctx.site.resources):
-        for value in properties.values():
-            if isinstance(value, Mapping) and "secret" in value and not properties.get("absent"):
-                ctx.secret(str(value["secret"]))
+        hidden = {key for key, value in properties.items() if isinstance(value, Mapping) and "secret" in value}
+        if properties.get("absent"):
+            yield _object(kind, name, **{key: value for key, value in properties.items() if key not in hidden})
+            continue
+        for key in hidden:
+            ctx.secret(str(properties[key]["secret"]))
         yield _object(kind, name, **properties)
