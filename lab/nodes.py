@@ -158,7 +158,7 @@ def booted(lab: Lab, node: Node) -> None:
         return state in ("running", "degraded")
 
     try:
-        wait(is_up, 120, f"{node.id} to boot", pause=0.3)
+        wait(is_up, 300, f"{node.id} to boot", pause=0.3)
     except LabError as error:
         raise LabError(f"{error}\n{unit(lab, node).words()}") from error
 
