@@ -107,6 +107,22 @@ def test_a_socket_that_starts_takes_its_running_service_along():
     assert plan(wishes, units, {}).changes == {"a.service": "started", "a-tls.socket": "started"}
 
 
+def test_the_other_sockets_of_the_service_stop_too_or_they_would_start_it_again():
+    wishes = [Wish("a.service"), Wish("a-tls.socket"), Wish("a.socket"), Wish("a-ro.socket")]
+    down = {"active": "inactive", "sub": "dead"}
+    units = {
+        "a.service": unit(),
+        "a-tls.socket": unit("a-tls.socket", triggers=("a.service",), **down),
+        "a.socket": unit("a.socket", triggers=("a.service",)),
+        "a-ro.socket": unit("a-ro.socket", triggers=("a.service",), **down),
+    }
+    found = plan(wishes, units, {})
+    assert set(found.stop) == {"a.service", "a.socket"}
+    assert set(found.restart[:3]) == {"a-tls.socket", "a.socket", "a-ro.socket"}
+    assert found.restart[3] == "a.service"
+    assert found.changes["a.socket"] == "restarted (a-tls.socket starts)"
+
+
 def test_wishes_from_data():
     probe = {"kind": "tcp"}
     data = {"reads": ["/x"], "probe": probe, "enable": False, "reload": True}

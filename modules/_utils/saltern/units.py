@@ -172,9 +172,9 @@ def plan(wishes: Sequence[Wish], units: Mapping[str, Unit], times: Times) -> Pla
     present = [(wish, unit) for wish, unit in states if unit.load != "not-found"]
     verbs = {wish.name: _verb(wish, unit, times) for wish, unit in present}
     in_the_way = dict(_held_up(verbs, units))
-    for service, socket in in_the_way.items():
-        if verbs[service][0] in ("", "reloaded"):
-            verbs[service] = ("restarted", f"{socket} starts")
+    for name, socket in in_the_way.items():
+        if verbs[name][0] in ("", "reloaded"):
+            verbs[name] = ("restarted", f"{socket} starts")
     reasons = {name: f"{verb} ({reason})" if reason else verb for name, (verb, reason) in verbs.items() if verb}
     reload = [name for name, (verb, _) in verbs.items() if verb == "reloaded"]
     return Plan(
@@ -191,11 +191,17 @@ def plan(wishes: Sequence[Wish], units: Mapping[str, Unit], times: Times) -> Pla
 
 
 def _held_up(verbs: Mapping[str, tuple[str, str]], units: Mapping[str, Unit]) -> Iterator[tuple[str, str]]:
-    """Yield services that run, with a socket of theirs that is to (re)start: systemd refuses that until they stop."""
-    for name, (verb, _) in list(verbs.items()):
-        for service in units[name].triggers if verb in ("started", "restarted") and name.endswith(".socket") else ():
+    """Yield what must stop first, with the socket that is to (re)start: systemd refuses that while its service runs.
+
+    That is the service, and its other sockets, too: whoever knocks at one of them would have it started again.
+    """
+    sockets = {name for name in verbs if name.endswith(".socket")}
+    for name in sorted(sockets):
+        for service in units[name].triggers if verbs[name][0] in ("started", "restarted") else ():
             if service in verbs and units[service].runs:
                 yield service, name
+                others = (each for each in sockets - {name} if service in units[each].triggers and units[each].runs)
+                yield from ((each, name) for each in sorted(others))
 
 
 @dataclass(frozen=True)
