@@ -149,22 +149,21 @@ def call(lab: Lab, node: Node, *argv: str, check: bool = True, timeout: float = 
 
 
 def booted(lab: Lab, node: Node) -> None:
-    """Wait until a node's systemd has come up, failed units or not."""
+    """Wait until a node's minion runs; services that wait for their configuration may hold up the rest for ever."""
 
     def is_up() -> bool:
         if not leader(lab, node):
             return False
-        state = call(lab, node, "systemctl", "is-system-running", check=False).strip()
-        return state in ("running", "degraded")
+        return call(lab, node, "systemctl", "is-active", "salt-minion.service", check=False).strip() == "active"
 
     try:
-        wait(is_up, 300, f"{node.id} to boot", pause=0.3)
+        wait(is_up, 120, f"{node.id} to boot", pause=0.3)
     except LabError as error:
         raise LabError(f"{error}\n{unit(lab, node).words()}") from error
 
 
 def bring_up(lab: Lab, node: Node) -> None:
-    """Boot a node; afterwards its systemd has come up."""
+    """Boot a node; afterwards its minion runs."""
     start(lab, node)
     booted(lab, node)
 

@@ -19,7 +19,7 @@ class Manager:
 
     def __init__(self, *units, dies=(), refuses=()):
         self.units = {unit.name: unit for unit in units}
-        self.calls, self.dies, self.refuses = [], dies, refuses
+        self.calls, self.dies, self.refuses, self.hidden = [], dies, refuses, {}
 
     def show(self, names):
         self.calls.append("show")
@@ -51,7 +51,7 @@ class Manager:
             "enable": {"enabled": "enabled"},
             "disable": {"enabled": "disabled"},
             "mask": {"load": "masked", "enabled": "masked"},
-            "unmask": {"load": "loaded", "enabled": "disabled"},
+            "unmask": {"load": "loaded", "enabled": "disabled", "triggers": self.hidden.get(name, ())},
             "stop": {"active": "inactive", "sub": "dead"},
             "reset-failed": {"active": "inactive", "sub": "dead"},
         }[verb]
@@ -170,6 +170,17 @@ def test_a_probe_for_changes_is_asked_only_when_the_unit_was_touched(converge, t
     assert converge(Manager(unit()), wish, test=True)[1].troubles == {}
     assert "FileNotFoundError" in converge(Manager(unit(**down)), wish, timeout=0)[1].troubles["a.service"]
     assert converge(Manager(unit()), Wish("a.service", probe={**probe, "when": None}), timeout=0)[1].troubles
+
+
+def test_what_a_masked_socket_triggers_is_known_once_it_is_unmasked(converge):
+    down = {"active": "inactive", "sub": "dead"}
+    manager = Manager(unit(), unit("a-tcp.socket", load="masked", enabled="masked", **down))
+    manager.hidden = {"a-tcp.socket": ("a.service",)}
+    calls, report = converge(manager, Wish("a.service"), Wish("a-tcp.socket"))
+    assert calls[:2] == ["show", "unmask a-tcp.socket"]
+    assert calls.index("stop a.service") < calls.index("restart a-tcp.socket a.service")
+    assert report.changes == {"a.service": "restarted (a-tcp.socket starts)", "a-tcp.socket": "enabled, started"}
+    assert report.troubles == {}
 
 
 def test_units_that_must_not_run(monkeypatch):

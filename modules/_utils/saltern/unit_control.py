@@ -52,10 +52,15 @@ def converge(
 def survey(
     control: systemd.Systemctl, wishes: Sequence[Wish], test: bool, foreseen: Collection[str] = ()
 ) -> tuple[Plan, dict[str, Unit]]:
-    """Return what is to be done, and the units; unit files that changed are loaded first, except in a dry run."""
+    """Return what is to be done, and the units; unit files that changed are loaded first, except in a dry run.
+
+    So are masked ones: what a masked socket triggers is not known.
+    """
     names = [wish.name for wish in wishes]
     units = control.show(names)
-    if not test and any(unit.needs_reload for unit in units.values()):
+    masked = [name for name, unit in units.items() if unit.load == "masked"]
+    if not test and (masked or any(unit.needs_reload for unit in units.values())):
+        control.do("unmask", masked)
         control.do("daemon-reload")
         units = control.show(names)
     times = systemd.times({path for wish in wishes for path in wish.reads})
