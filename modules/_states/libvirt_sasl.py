@@ -19,7 +19,7 @@ def known(name, user, secret, database, address, realm):
         What this is for, for people.
 
     user, realm
-        The user and the realm, which is the host's name as libvirtd sees it.
+        The user and the realm: the host's full name, which SASL finds by itself (sasl_server_new(3), no serverFQDN).
 
     secret
         The name of the secret in the host's plan.
