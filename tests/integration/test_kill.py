@@ -24,6 +24,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ from lab import highstate, nodes, sites, up
 from lab.command import run
 from lab.layout import Lab, Node
 from tests.killing import Point, converges, kill, phase_of
-from tests.lab_tools import answering, own_lab, salt, state_ids
+from tests.lab_tools import answering, own_lab, plan, salt, state_ids
 
 LAB = sites.load(os.environ.get("SALTERN_SITE", "lab"))
 PACKAGES = "host: packages are installed"
@@ -120,6 +121,11 @@ def test_kills_on_empty_disks(own: Lab) -> None:
     converges(own, everyone, "\n".join(said))
 
 
+def services(lab: Lab, node: Node) -> list[dict[str, Any]]:
+    """Return the services of a node's plan."""
+    return list(plan(lab.site, node.id)["services"].values())
+
+
 def wiped(lab: Lab) -> list[Node]:
     """Return the nodes whose disks are put back: all but the deploy node."""
     return [node for node in lab.nodes if node != lab.deploy]
@@ -151,7 +157,11 @@ def start_all(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def packaged(own: Lab) -> Lab:
-    """The lab with copies of disks on which the packages are installed and nothing else was done."""
+    """The lab with copies of disks on which the packages are installed and nothing else was done.
+
+    What packages want to start at a boot is off, as it is in the run that installs them: without its configuration it
+    would only die again and again.
+    """
     stop_all(own, graceful=False)
     for node in wiped(own):
         shutil.rmtree(own.place(node))
@@ -160,6 +170,9 @@ def packaged(own: Lab) -> Lab:
     assert salt(own, hosts, "saltutil.sync_all").code == 0
     board = highstate.run(own, hosts, "state.sls_id", [PACKAGES, "host"])
     assert board.good, "\n".join(board.failures())
+    for node in wiped(own):
+        units = " ".join(sorted({unit for each in services(own, node) for unit in each.get("units", {})}))
+        nodes.call(own, node, "sh", "-c", f"for unit in {units}; do systemctl disable --quiet $unit; done", check=False)
     stop_all(own, graceful=True)
     on_disks(own, "upper", "packaged")
     start_all(own)
