@@ -177,7 +177,6 @@ def quick(arguments: argparse.Namespace) -> Count:
 
 def with_nodes(arguments: argparse.Namespace, lab: Lab) -> Count:
     """Run the tests that need a lab; without a working one none of them is tried. That it goes is tested, too."""
-    preflight.install(preflight.TESTED_WITH)
     with running(lab, arguments.use_lab) as total:
         if not total.failed:
             total += pytest([NODES], slow=arguments.all, site=str(lab.source))
@@ -207,6 +206,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.paths:
         total = pytest(arguments.paths, slow=True, site=str(lab.source))
     else:
+        if not arguments.quick:
+            preflight.install(preflight.TESTED_WITH)  # before any test, so that none is passed over for want of a tool
         total = quick(arguments)
         if not arguments.quick:
             total += with_nodes(arguments, lab)

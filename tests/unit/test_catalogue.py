@@ -57,6 +57,7 @@ def test_every_mistake_of_every_file_is_reported_at_once(tmp_path: Path) -> None
         ("common: {steps: [a]}", "x:common:steps:0: 'a': accepted: a mapping"),
         ("common: {steps: [{id: a, state: b.c}]}", "x:common:steps:0:phase: None: this key is required"),
         ("common: {steps: [{id: a, state: b.c, phase: netwrok}]}", "did you mean 'network'"),
+        ("common: {steps: [{id: a, state: b.c, phase: wait, unless_role: contoller}]}", "did you mean 'controller'"),
         ("common: {steps: [{id: a, state: b.c, phase: wait, argumnets: {}}]}", "did you mean 'arguments'"),
     ],
 )

@@ -188,6 +188,13 @@ def test_a_password_in_the_sites_objects_is_a_secret_like_any_other() -> None:
     assert bob["properties"] == {"absent": True}
 
 
+def test_a_word_of_the_operators_that_reads_secret_is_none() -> None:
+    images = {"i": {"file": "/x", "properties": {"secret": "of the sea"}}}
+    objects = plan("ctl1", {**sample_data(), "resources": {"images": images}})
+    assert "of the sea" not in objects.as_data()["secrets"]
+    assert next(each for each in objects.resources if each["kind"] == "image")["properties"] == images["i"]
+
+
 def test_a_provider_networks_subnet_is_that_of_the_operators_network() -> None:
     subnets = [each for each in plan("ctl1").resources if each["kind"] == "subnet"]
     assert [each["properties"]["network"]["project"] for each in subnets] == ["admin", "admin"]

@@ -194,7 +194,9 @@ def _step_problems(path: str, step: Any) -> list[Problem]:
     found = [Problem(f"{path}:{key}", None, suggestion(key, STEP_KEYS)) for key in step if key not in STEP_KEYS]
     found += [Problem(f"{path}:{key}", None, "this key is required") for key in STEP_KEYS[:3] if key not in step]
     phase = step.get("phase", PHASES[0])
-    return found + ([] if phase in PHASES else [Problem(f"{path}:phase", phase, suggestion(phase, PHASES))])
+    found += [] if phase in PHASES else [Problem(f"{path}:phase", phase, suggestion(phase, PHASES))]
+    role = step.get("unless_role", ROLES[0])
+    return found + ([] if role in ROLES else [Problem(f"{path}:unless_role", role, suggestion(role, ROLES))])
 
 
 def _word_problems(path: str, word: Any) -> list[Problem]:

@@ -91,7 +91,7 @@ def _site_resources(ctx: Context) -> Iterator[Object]:
     Whoever is to be absent needs no password any more.
     """
     for kind, name, properties in ordered(ctx.site.resources):
-        hidden = {key for key, value in properties.items() if isinstance(value, Mapping) and "secret" in value}
+        hidden = {key for key, field in KINDS[kind].fields.items() if field.secret and properties.get(key)}
         if properties.get("absent"):
             yield _object(kind, name, **{key: value for key, value in properties.items() if key not in hidden})
             continue
