@@ -16,8 +16,9 @@ def running(name, units, timeout=120):
         What this is for, for people.
 
     units
-        ``{unit: {reads: [paths], enable: true, probe: {...}, reload: false}}``, all keys optional; one with ``reload``
-        takes changes in what it reads by ``systemctl reload``.
+        ``{unit: {reads: [paths], writes: [paths], enable: true, probe: {...}, reload: false}}``, all keys optional. One
+        that is older than what it ``writes`` at its first start is started once more; one with ``reload`` takes changes
+        in what it reads by ``systemctl reload``.
 
     timeout
         Seconds to wait for the units to be ready.

@@ -55,7 +55,7 @@ def walk() -> Walk:
 
 def test_a_failure_leaves_out_what_needs_it_and_a_skip_skips() -> None:
     kept: list[str] = []
-    done = list(runner.outcomes(walk().steps, None, lambda step: kept.append(step) or "; kept"))
+    done = list(runner.outcomes(walk().steps, None, lambda step, since: kept.append(step) or "; kept"))
     results = [(each.name, each.result, each.words) for each in done]
     assert results == [
         ("first", "ok", "well"),

@@ -308,3 +308,29 @@ def test_a_unit_that_went_down_with_another_one_is_started_again(converge):
     calls, report = converge(Bound(down, unit("bound.socket")), Wish("base.socket"), Wish("bound.socket"))
     assert calls[-2:] == ["restart bound.socket", "show"]
     assert report.troubles == {}
+
+
+def test_a_unit_that_is_older_than_what_its_start_wrote_starts_once_more_and_not_again(converge, tmp_path):
+    class Writes(Manager):
+        """Writes a file shortly after a start: at the first one only, or at each."""
+
+        always = False
+
+        def show(self, names):
+            units = super().show(names)
+            if self.units["a.service"].runs and (self.always or not written.exists()):
+                written.write_text("")
+            return units
+
+    written = tmp_path / "id"
+    wish, down = Wish("a.service", writes=(str(written),)), unit(active="inactive", sub="dead")
+    manager = Writes(down)
+    calls, report = converge(manager, wish)
+    assert calls.count("restart a.service") == 2
+    assert (report.changes, report.troubles) == ({"a.service": "started, restarted (id changed)"}, {})
+    os.utime(written, (time.time() - 1, time.time() - 1))
+    assert converge(manager, wish)[1].changes == {}
+    written.unlink()
+    manager = Writes(down)
+    manager.always = True
+    assert converge(manager, wish)[0].count("restart a.service") == 2

@@ -1,6 +1,7 @@
 """Units: what is to be done with them, from what systemd and the files say."""
 
 import pytest
+from saltern.errors import SalternError
 from saltern.units import FILE_CLOCK_SLACK, Unit, Wish, banishment, own_files, parse_show, plan, unready
 
 START = 1_000_000_000
@@ -125,8 +126,8 @@ def test_the_other_sockets_of_the_service_stop_too_or_they_would_start_it_again(
 
 def test_wishes_from_data():
     probe = {"kind": "tcp"}
-    data = {"reads": ["/x"], "probe": probe, "enable": False, "reload": True}
-    assert Wish.from_data("a", data) == Wish("a", ("/x",), False, probe, True)
+    data = {"reads": ["/x"], "writes": ["/y"], "probe": probe, "enable": False, "reload": True}
+    assert Wish.from_data("a", data) == Wish("a", ("/x",), ("/y",), False, probe, True)
     assert Wish.from_data("a", None) == Wish("a")
 
 
@@ -201,3 +202,15 @@ def test_units_that_must_not_run():
         "gone.service": "masked",
         "fell.service": "masked, reset",
     }
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"read": []}, "unit a.service: read: unknown; did you mean 'reads'"),
+        ({"probe": {"kind": "tls", "when": "chnged"}}, "unit a.service: probe: when: 'chnged': accepted: changed"),
+    ],
+)
+def test_a_misspelt_wish_is_refused(data, words):
+    with pytest.raises(SalternError, match=words):
+        Wish.from_data("a.service", data)

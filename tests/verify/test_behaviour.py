@@ -83,6 +83,12 @@ def test_database_refuses_clear_text(host: Any) -> None:
     assert "insecure transport" in said.stderr, f"MariaDB without TLS: {said.stderr.strip()}"
 
 
+def test_database_does_not_end_transactions_that_nobody_repeats(host: Any) -> None:
+    said = host.run("mariadb --skip-column-names --execute='select @@global.innodb_snapshot_isolation'")
+    assert said.rc == 0, said.stderr
+    assert said.stdout.strip() == "0", "MariaDB: innodb_snapshot_isolation is on: deletions of instances get stuck"
+
+
 def test_chassis_are_the_compute_hosts(host: Any) -> None:
     said = host.run("ovn-sbctl --format=json --columns=name,hostname,other_config list Chassis")
     assert said.rc == 0, said.stderr

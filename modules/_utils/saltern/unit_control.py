@@ -40,6 +40,27 @@ def converge(
         return Report(changes, _asked_once(wishes, changes, secrets))
     if todo.missing:
         return Report({}, dict.fromkeys(todo.missing, "there is no such unit; is its package installed?"))
+    report = bring_up(control, wishes, todo, units, secrets, timeout)
+    started = [wish for wish in wishes if wish.name in todo.restart and wish.writes]
+    if not started or report.troubles:
+        return report
+    # once more, and not a third time
+    todo, units = survey(control, started, test=False)
+    again = bring_up(control, started, todo, units, secrets, timeout) if todo.restart else Report()
+    return Report(
+        report.changes | {n: f"{report.changes[n]}, {how}" for n, how in again.changes.items()}, again.troubles
+    )
+
+
+def bring_up(
+    control: systemd.Systemctl,
+    wishes: Sequence[Wish],
+    todo: Plan,
+    units: Mapping[str, Unit],
+    secrets: Mapping[str, str],
+    timeout: float,
+) -> Report:
+    """Do what was planned and wait until all the units are ready."""
     systemd.forget_the_future({path for name in todo.restart for path in own_files(units[name])}, ctime=True)
     refused = act(control, todo, wishes, timeout)
     if todo.restart or todo.stop:
@@ -63,7 +84,7 @@ def survey(
         control.do("unmask", masked)
         control.do("daemon-reload")
         units = control.show(names)
-    times = systemd.times({path for wish in wishes for path in wish.reads})
+    times = systemd.times({path for wish in wishes for path in wish.watched})
     times |= systemd.times({path for unit in units.values() for path in own_files(unit)}, ctime=True)
     # a file that is replaced changes its directory, too
     times |= dict.fromkeys({*foreseen, *map(os.path.dirname, foreseen)}, time.time_ns() // 1000)
@@ -79,7 +100,7 @@ def act(control: systemd.Systemctl, todo: Plan, wishes: Sequence[Wish], timeout:
     control.do("enable", todo.enable)
     control.do("reset-failed", todo.reset)
     touched = {*todo.restart, *todo.reload}
-    systemd.forget_the_future({path for wish in wishes if wish.name in touched for path in wish.reads})
+    systemd.forget_the_future({path for wish in wishes if wish.name in touched for path in wish.watched})
     control.attempt("stop", todo.stop, timeout)
     control.attempt("restart", todo.restart, timeout)
     return control.attempt("reload", todo.reload, timeout)

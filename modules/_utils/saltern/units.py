@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+from saltern.errors import SalternError, suggestion
 
 #: What ``systemctl show`` is asked for.
 PROPERTIES = (
@@ -40,27 +42,41 @@ Times = Mapping[str, int]
 class Wish:
     """A unit that is to run: what it reads, whether it starts at boot, how it is asked whether it is ready.
 
-    A probe with ``when: changed`` asks others than the unit itself: only a unit that was just started or reloaded is
-    asked that way.
+    What it ``writes`` is what its first start makes and only its second one starts with: a unit that is older than
+    that is started once more. A probe with ``when: changed`` asks others than the unit itself: only a unit that was
+    just started or reloaded is asked that way.
     """
 
     name: str
     reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     enable: bool = True
     probe: Mapping[str, Any] | None = None
     reload: bool = False
 
     @classmethod
     def from_data(cls, name: str, data: Mapping[str, Any] | None) -> Wish:
-        """Return the wish that an entry of the plan describes."""
+        """Return the wish that an entry of the plan describes; raises SalternError when it holds other keys."""
         given = data or {}
+        accepted = [each.name for each in fields(cls) if each.name != "name"]
+        if unknown := sorted(given.keys() - accepted):
+            raise SalternError(f"unit {name}: {', '.join(unknown)}: {suggestion(unknown[0], accepted)}")
+        when = (given.get("probe") or {}).get("when")
+        if when not in (None, "changed"):
+            raise SalternError(f"unit {name}: probe: when: {when!r}: accepted: changed")
         return cls(
             name=name,
             reads=tuple(given.get("reads") or ()),
+            writes=tuple(given.get("writes") or ()),
             enable=bool(given.get("enable", True)),
             probe=given.get("probe") or None,
             reload=bool(given.get("reload")),
         )
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The paths that must not be newer than the running unit."""
+        return (*self.reads, *self.writes)
 
     def probe_of(self, touched: bool) -> Mapping[str, Any] | None:
         """Return the probe to ask now, when there is one."""
@@ -237,7 +253,7 @@ def _verb(wish: Wish, unit: Unit, times: Times) -> tuple[str, str]:
     if not unit.runs:
         return "started", f"was {unit.sub}" if unit.stuck else ""
     definition = newer(own_files(unit), times, unit.started)
-    read = newer(wish.reads, times, unit.changed if wish.reload else unit.started)
+    read = newer(wish.watched, times, unit.changed if wish.reload else unit.started)
     if definition or (read and not wish.reload):
         return "restarted", _because([*definition, *read])
     return ("reloaded", _because(read)) if read else ("", "")

@@ -13,7 +13,7 @@ from saltern import site
 from saltern.errors import SalternError
 
 from smoke import cloud as clouds
-from smoke import outside, runner, steps
+from smoke import evidence, outside, runner, steps
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--cloud", default="saltern", help="entry of clouds.yaml with the administrator")
     made.add_argument("--site", type=Path, default=Path("/etc/saltern/site.yaml"), help="the site file")
     made.add_argument("--image", type=Path, required=True, help="the guest image, qcow2")
-    made.add_argument("--logs", type=Path, default=Path("/var/log/saltern/smoke"), help="consoles of failed steps")
+    made.add_argument("--logs", type=Path, default=Path("/var/log/saltern/smoke"), help="what is kept of failed steps")
     made.add_argument("--json", type=Path, help="write the summary to this file")
     made.add_argument("--probe-from", default="", help="command prefix on the provider's side, with {vlan}; or -")
     made.add_argument("--quick", action="store_true", help="boot, metadata, ping, delete")
@@ -41,7 +41,7 @@ def walk(arguments: argparse.Namespace) -> int:
     cloud = clouds.connect(options)
     done = []
     try:
-        for outcome in runner.outcomes(chosen, cloud, lambda step: clouds.keep_consoles(cloud, step)):
+        for outcome in runner.outcomes(chosen, cloud, lambda step, since: evidence.keep(cloud, step, since)):
             done.append(outcome)
             print(runner.line(outcome), flush=True)
     finally:

@@ -166,18 +166,28 @@ def ready(cloud: Cloud, name: str, data: str, address: str = "") -> guest.Ready:
     return seen
 
 
-def keep_consoles(cloud: Cloud, step: str) -> str:
-    """Write every server's console and state below the log folder; return where."""
-    folder = cloud.options.logs / step.replace(" ", "-")
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = []
-    for name in cloud.servers:
-        with suppress(SDKException):
-            server = cloud.server(name)
-            words = f"{server.status} task={server.task_state} host={server.compute_host} fault={server.fault}\n"
-            (folder / f"{name}.txt").write_text(words + cloud.console(name))
-            kept.append(name)
-    return f"; consoles of {', '.join(kept)} in {folder}" if kept else ""
+def gone(cloud: Cloud) -> None:
+    """Wait until no server of the walk is left; one whose deletion failed tells why."""
+
+    def left() -> list[Any]:
+        ids = {server.id for server in cloud.servers.values()}
+        return [server for server in cloud.user.compute.servers() if server.id in ids]
+
+    def none_left() -> bool:
+        if failed := [server for server in left() if server.status == "ERROR"]:
+            raise Failed(f"deletion: {states(failed)}")
+        return not left()
+
+    until("servers: deleted", none_left, 180, instead=lambda: states(left()))
+
+
+def states(servers: Iterable[Any]) -> str:
+    """Return how servers are, on one line."""
+    words = []
+    for server in servers:
+        fault = (server.fault or {}).get("message")
+        words.append(f"{server.name}: {server.status}, task {server.task_state}{f', {fault}' if fault else ''}")
+    return "; ".join(words)
 
 
 def remove(delete: Callable[[Any], Any], things: Iterable[Any]) -> None:
@@ -217,7 +227,7 @@ def remove_servers(admin: Any, mine: dict[str, str]) -> None:
         return list(admin.compute.servers(all_projects=True, **mine))
 
     remove(lambda server: admin.compute.delete_server(server, force=True), servers())
-    until("servers: gone", lambda: not servers(), 180)
+    until("servers: gone", lambda: not servers(), 180, instead=lambda: states(servers()))
 
 
 def my_keys(admin: Any, user: Any) -> Iterator[str]:

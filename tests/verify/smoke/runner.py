@@ -64,22 +64,31 @@ class Walk:
         return [each for each in self.steps if (each.name in wanted if only else each.quick or not quick)]
 
 
-def until(what: str, predicate: Callable[[], Any], seconds: float, pause: float = 1.0) -> Any:
-    """Return the predicate's first true value; raise Failed, with its last word, when none comes in time."""
+def until(
+    what: str,
+    predicate: Callable[[], Any],
+    seconds: float,
+    pause: float = 1.0,
+    instead: Callable[[], str] | None = None,
+) -> Any:
+    """Return the predicate's first true value; raise Failed, with what is the case instead, when none comes in time."""
     end = time.monotonic() + seconds
     while True:
         if value := predicate():
             return value
         if time.monotonic() > end:
-            raise Failed(f"{what}: not within {seconds:.0f} s")
+            raise Failed(f"{what}: not within {seconds:.0f} s{f' ({instead()})' if instead else ''}")
         time.sleep(pause)
 
 
-def outcomes(steps: list[Step], world: Any, on_failure: Callable[[str], str]) -> Iterator[Outcome]:
-    """Run the steps and yield how each ended; ``on_failure`` keeps the evidence and returns where it is."""
+def outcomes(steps: list[Step], world: Any, on_failure: Callable[[str, float], str]) -> Iterator[Outcome]:
+    """Run the steps and yield how each ended.
+
+    ``on_failure`` gets a step's name and the time at which it began, keeps the evidence and returns where it is.
+    """
     ended: dict[str, str] = {}
     for step in steps:
-        began = time.monotonic()
+        began, since = time.monotonic(), time.time()
         if missing := [name for name in step.needs if ended.get(name, "ok") != "ok"]:
             ended[step.name] = "skipped" if all(ended[name] == "skipped" for name in missing) else "left out"
             yield Outcome(step.name, ended[step.name], 0.0, f"needs: {', '.join(missing)}")
@@ -91,7 +100,7 @@ def outcomes(steps: list[Step], world: Any, on_failure: Callable[[str], str]) ->
             result, words = "skipped", str(reason)
         except Exception as error:
             result, words = "failed", described(error)
-            words = f"{words}{on_failure(step.name)}"
+            words = f"{words}{on_failure(step.name, since)}"
         ended[step.name] = result
         yield Outcome(step.name, result, round(time.monotonic() - began, 1), words)
 
