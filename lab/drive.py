@@ -22,19 +22,6 @@ def report(event, **values):
     sys.stdout.flush()
 
 
-def outline(client, hosts):
-    """Report, for each host, the identifiers of the states to come, in their order.
-
-    A fresh minion cannot show them before it has the modules; the highstate itself brings these along.
-    """
-    client.cmd(hosts, "saltutil.sync_all", tgt_type="list", timeout=120)
-    for answer in client.cmd_iter(hosts, "state.show_lowstate", tgt_type="list", timeout=120):
-        for host, value in answer.items():
-            low = value.get("ret")
-            if isinstance(low, list) and all(isinstance(each, dict) for each in low):
-                report("outline", host=host, states=[each.get("__id__", "") for each in low])
-
-
 def brief(value):
     """Return a state's result without its changes, which may be long, in the order of the run."""
     return {
@@ -107,8 +94,6 @@ def main(order):
     """Run the order to its end; the exit code says nothing of the states, the lines do."""
     options = salt.config.master_config("/etc/salt/master")
     client = salt.client.LocalClient(mopts=options)
-    if order.get("outline"):
-        outline(client, order["hosts"])
     with salt.utils.event.get_event("master", opts=options, listen=True) as bus:
         keywords = order.get("keywords") or {}
         arguments = order.get("arguments") or []

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from saltern import catalogue, highdata, planning, resolve
+
 from lab import nodes, saltconf
 from lab.command import LabError
-from lab.layout import Lab
+from lab.layout import REPOSITORY, Lab
 from lab.progress import Board, shown
 
 PYTHON = "/opt/saltern/salt/bin/python"
@@ -57,10 +59,19 @@ def run(
     settings = {"queue": True, "localconfig": saltconf.PROGRESS, **(keywords or {})}
     order = {"function": function, "arguments": list(arguments), "keywords": settings, "hosts": targets}
     with shown(board, sys.stdout, ahead) as view:
-        for event in events(lab, {**order, "outline": function == "state.highstate"}):
+        for host, states in outline(lab, targets) if function == "state.highstate" else ():
+            board.apply({"event": "outline", "host": host, "states": states})
+        for event in events(lab, order):
             view.update(board.apply(event), event)
     record(lab, board, order)
     return board
+
+
+def outline(lab: Lab, hosts: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each host with the ids of its highstate's states, in their order."""
+    services, secrets = catalogue.load(REPOSITORY / "pillar/services"), planning.Placeholders()
+    for host in hosts:
+        yield host, list(highdata.build(resolve.resolve(lab.site, services, secrets, host).as_data()))
 
 
 def record(lab: Lab, board: Board, order: Mapping[str, Any]) -> Path:

@@ -155,7 +155,6 @@ def listed(host, state):
 
 
 HYPERVISOR = ("compute", "/v2.1/os-hypervisors/detail?hypervisor_hostname_pattern=cmp1", {"kind": "hypervisor"})
-AGENT = ("network", "/v2.1/v2.0/agents?host=cmp1&binary=metadata", {"kind": "agent", "binary": "metadata"})
 
 
 @pytest.mark.parametrize(
@@ -166,9 +165,6 @@ AGENT = ("network", "/v2.1/v2.0/agents?host=cmp1&binary=metadata", {"kind": "age
         (HYPERVISOR, (200, listed("cmp10", "up")), "cmp1 is not mapped to a cell yet"),
         (HYPERVISOR, (404, {"itemNotFound": {}}), "cmp1 is not mapped to a cell yet"),
         (HYPERVISOR, (403, {}), "OSError: HTTP status 403 from compute"),
-        (AGENT, (200, {"agents": [{"alive": True}]}), None),
-        (AGENT, (200, {"agents": [{"alive": False}]}), "metadata on cmp1 is not alive yet"),
-        (AGENT, (200, {"agents": []}), "metadata on cmp1 is not alive yet"),
     ],
 )
 def test_what_apis_say_of_a_host(monkeypatch, api, answer, reason):

@@ -196,14 +196,14 @@ def _catalog(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     return f"not in the catalogue yet: {', '.join(missing)}" if missing else None
 
 
-def _asked(spec: Spec, secrets: Secrets, timeout: float, service: str, path: str, version: str = "") -> dict[str, Any]:
+def _asked(spec: Spec, secrets: Secrets, timeout: float, service: str, path: str, version: str) -> dict[str, Any]:
     """Return what the API of a service type answers the user; an empty mapping when it knows no such thing."""
     token, catalog = _login(spec, secrets, timeout)
     endpoints = [each for entry in catalog if entry.get("type") == service for each in entry["endpoints"]]
     urls = [each["url"].rstrip("/") for each in endpoints if each["interface"] == "internal"]
     if not urls:
         raise OSError(f"no internal endpoint of {service} in the catalogue")
-    headers = {"X-Auth-Token": token, **({"OpenStack-API-Version": version} if version else {})}
+    headers = {"X-Auth-Token": token, "OpenStack-API-Version": version}
     status, _, answer = _request({**spec, "url": f"{urls[0]}{path}", "headers": headers}, timeout)
     if status not in (200, 404):
         raise OSError(f"HTTP status {status} from {service}")
@@ -223,13 +223,6 @@ def _hypervisor(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     return None if "up" in states else f"{spec['host']} is {states[0]}"
 
 
-def _agent(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
-    """Ready when Neutron lists the host's agent of this binary as alive (Networking API, ``GET /v2.0/agents``)."""
-    path = f"/v2.0/agents?host={spec['host']}&binary={spec['binary']}"
-    listed = _asked(spec, secrets, timeout, "network", path).get("agents", [])
-    return None if any(each["alive"] for each in listed) else f"{spec['binary']} on {spec['host']} is not alive yet"
-
-
 def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     """Ready when the server answers a query, through its socket or over TLS."""
     pymysql = importlib.import_module("pymysql")
@@ -246,7 +239,6 @@ def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
 
 
 _KINDS: dict[str, tuple[Callable[[Spec, Secrets, float], str | None], tuple[str, ...]]] = {
-    "agent": (_agent, ("url", "host", "binary", "user", "secret")),
     "amqp": (_amqp, ("host", "user", "secret")),
     "catalog": (_catalog, ("url", "user", "secret")),
     "clock": (_clock, ()),
