@@ -25,12 +25,22 @@ class Keystone(http.server.BaseHTTPRequestHandler):
     paths = ()
     endpoints: ClassVar[dict] = {}
     answer = (200, {})
+    token = "token"
+
+    @staticmethod
+    def catalog():
+        catalog = [{"type": "placement", "endpoints": [{}]}, {"type": "network", "endpoints": []}]
+        return catalog + [{"type": name, "endpoints": each} for name, each in Keystone.endpoints.items()]
 
     def do_GET(self):
         if self.headers["X-Auth-Token"]:
             Keystone.paths = (*Keystone.paths, self.path)
+            if self.path == "/v3/auth/catalog":
+                good = self.headers["X-Auth-Token"] == Keystone.token
+                self._answer(200 if good else 401, {"catalog": self.catalog()})
+                return
             fits = self.headers["OpenStack-API-Version"] == ("compute 2.53" if "hypervisors" in self.path else None)
-            self._answer(*(Keystone.answer if self.headers["X-Auth-Token"] == "token" and fits else (401, {})))
+            self._answer(*(Keystone.answer if self.headers["X-Auth-Token"] == Keystone.token and fits else (401, {})))
             return
         self._answer(300 if self.path.startswith("/v3") else 404, {})
 
@@ -39,15 +49,13 @@ class Keystone(http.server.BaseHTTPRequestHandler):
         Keystone.paths = (*Keystone.paths, self.path)
         user = asked["auth"]["identity"]["password"]["user"]
         good = (user["name"], user["password"]) == ("nova", "hunter2")
-        catalog = [{"type": "placement", "endpoints": [{}]}, {"type": "network", "endpoints": []}]
-        catalog += [{"type": name, "endpoints": each} for name, each in Keystone.endpoints.items()]
-        self._answer(201 if good else 401, {"token": {"catalog": catalog}})
+        self._answer(201 if good else 401, {"token": {"catalog": self.catalog()}})
 
     def _answer(self, status, data):
         body = json.dumps(data).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("x-subject-token", "token")
+        self.send_header("x-subject-token", Keystone.token)
         self.end_headers()
         self.wfile.write(body)
 
@@ -140,14 +148,38 @@ def test_socket(tmp_path):
         assert probe({"kind": "socket", "path": path}, {}) is None
 
 
-def test_catalog():
+def test_catalog(monkeypatch):
+    monkeypatch.setattr(Keystone, "paths", ())
     with serving() as port:
         spec = {"kind": "catalog", "url": f"http://127.0.0.1:{port}/v3/", "user": "nova", "secret": "pw"}
         assert probe({**spec, "services": ["placement"]}, SECRETS) is None
         found = probe({**spec, "services": ["placement", "network", "image"]}, SECRETS)
         assert found == "not in the catalogue yet: image, network"
         assert probe({**spec, "user": "glance"}, SECRETS) == "OSError: login of glance answered with HTTP status 401"
-        assert set(Keystone.paths) == {"/v3/auth/tokens"}
+        assert Keystone.paths == ("/v3/auth/tokens", "/v3/auth/catalog", "/v3/auth/tokens")
+
+
+def test_one_login_serves_until_its_token_is_refused(monkeypatch):
+    monkeypatch.setattr(Keystone, "paths", ())
+    login, again = "/v3/auth/tokens", "/v3/auth/catalog"
+    with serving() as port:
+        spec = {"kind": "catalog", "url": f"http://127.0.0.1:{port}", "user": "nova", "secret": "pw"}
+        for _ in range(3):
+            assert probe(spec, SECRETS) is None
+        assert Keystone.paths == (login, again, again)
+        monkeypatch.setattr(Keystone, "token", "another")
+        assert probe(spec, SECRETS) is None
+        assert Keystone.paths[3:] == (again, login)
+        # a user that has just been given a role needs another token for it
+        endpoints = [{"url": f"http://127.0.0.1:{port}/v2.1", "interface": "internal"}]
+        monkeypatch.setattr(Keystone, "endpoints", {"compute": endpoints})
+        monkeypatch.setattr(Keystone, "answer", (403, {}))
+        for _ in range(2):
+            assert (
+                probe({**spec, "kind": "hypervisor", "host": "cmp1"}, SECRETS)
+                == "OSError: HTTP status 403 from compute"
+            )
+        assert [each for each in Keystone.paths[5:] if each.startswith("/v3")] == [again, login]
 
 
 def listed(host, state):

@@ -175,22 +175,37 @@ def _chronyc(timeout: float, *arguments: str) -> str:
     return done.stdout
 
 
-def _login(spec: Spec, secrets: Secrets, timeout: float) -> tuple[str, list[dict[str, Any]]]:
-    """Return the token and the catalogue that keystone gives the user; raises OSError when it gives none."""
+#: Tokens by address, user and project: checking a password costs keystone a quarter of a second of computing.
+_tokens: dict[tuple[str, str, str], str] = {}
+
+
+def _session(spec: Spec, secrets: Secrets, timeout: float) -> tuple[str, list[dict[str, Any]]]:
+    """Return a token of the user and the catalogue as it is now; raises OSError when keystone gives none.
+
+    The user logs in once; Identity API v3: ``POST /v3/auth/tokens``, ``GET /v3/auth/catalog``.
+    """
+    base = f"{str(spec['url']).rstrip('/').removesuffix('/v3')}/v3/auth"
+    key = base, str(spec["user"]), str(spec.get("project", "service"))
+    if token := _tokens.pop(key, None):
+        given = {**spec, "url": f"{base}/catalog", "headers": {"X-Auth-Token": token}}
+        status, _, answer = _request(given, timeout)
+        if status == 200:
+            _tokens[key] = token
+            return token, json.loads(answer)["catalog"]
     user = {"name": spec["user"], "domain": {"name": "Default"}, "password": _secret(spec, secrets)}
-    scope = {"project": {"name": spec.get("project", "service"), "domain": {"name": "Default"}}}
+    scope = {"project": {"name": key[2], "domain": {"name": "Default"}}}
     identity = {"methods": ["password"], "password": {"user": user}}
-    url = f"{str(spec['url']).rstrip('/').removesuffix('/v3')}/v3/auth/tokens"
     body = {"auth": {"identity": identity, "scope": scope}}
-    status, headers, answer = _request({**spec, "url": url}, timeout, "POST", body)
+    status, headers, answer = _request({**spec, "url": f"{base}/tokens"}, timeout, "POST", body)
     if status != 201:
         raise OSError(f"login of {spec['user']} answered with HTTP status {status}")
-    return str(headers["X-Subject-Token"]), json.loads(answer)["token"].get("catalog", [])
+    _tokens[key] = str(headers["X-Subject-Token"])
+    return _tokens[key], json.loads(answer)["token"].get("catalog", [])
 
 
 def _catalog(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
     """Ready when the user can log in to keystone and its catalogue holds the services."""
-    _, catalog = _login(spec, secrets, timeout)
+    _, catalog = _session(spec, secrets, timeout)
     present = {service.get("type") for service in catalog if service.get("endpoints")}
     missing = sorted(set(spec.get("services") or ()) - present)
     return f"not in the catalogue yet: {', '.join(missing)}" if missing else None
@@ -198,7 +213,7 @@ def _catalog(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
 
 def _asked(spec: Spec, secrets: Secrets, timeout: float, service: str, path: str, version: str) -> dict[str, Any]:
     """Return what the API of a service type answers the user; an empty mapping when it knows no such thing."""
-    token, catalog = _login(spec, secrets, timeout)
+    token, catalog = _session(spec, secrets, timeout)
     endpoints = [each for entry in catalog if entry.get("type") == service for each in entry["endpoints"]]
     urls = [each["url"].rstrip("/") for each in endpoints if each["interface"] == "internal"]
     if not urls:
@@ -206,6 +221,7 @@ def _asked(spec: Spec, secrets: Secrets, timeout: float, service: str, path: str
     headers = {"X-Auth-Token": token, "OpenStack-API-Version": version}
     status, _, answer = _request({**spec, "url": f"{urls[0]}{path}", "headers": headers}, timeout)
     if status not in (200, 404):
+        _tokens.clear()  # the user may have got a role since its login
         raise OSError(f"HTTP status {status} from {service}")
     return dict(json.loads(answer))
 
