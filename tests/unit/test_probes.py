@@ -24,13 +24,13 @@ class Keystone(http.server.BaseHTTPRequestHandler):
 
     paths = ()
     endpoints: ClassVar[dict] = {}
-    answer = (200, {})
+    answer = size = (200, {})
     token = "token"
 
     @staticmethod
     def catalog():
-        catalog = [{"type": "placement", "endpoints": [{}]}, {"type": "network", "endpoints": []}]
-        return catalog + [{"type": name, "endpoints": each} for name, each in Keystone.endpoints.items()]
+        endpoints = {"placement": [{}], "network": []} | Keystone.endpoints
+        return [{"type": name, "endpoints": each} for name, each in endpoints.items()]
 
     def do_GET(self):
         if self.headers["X-Auth-Token"]:
@@ -39,8 +39,10 @@ class Keystone(http.server.BaseHTTPRequestHandler):
                 good = self.headers["X-Auth-Token"] == Keystone.token
                 self._answer(200 if good else 401, {"catalog": self.catalog()})
                 return
-            fits = self.headers["OpenStack-API-Version"] == ("compute 2.53" if "hypervisors" in self.path else None)
-            self._answer(*(Keystone.answer if self.headers["X-Auth-Token"] == Keystone.token and fits else (401, {})))
+            compute = "hypervisors" in self.path
+            fits = self.headers["OpenStack-API-Version"] == ("compute 2.53" if compute else "placement 1.0")
+            good = self.headers["X-Auth-Token"] == Keystone.token and fits
+            self._answer(*((Keystone.answer if compute else Keystone.size) if good else (401, {})))
             return
         self._answer(300 if self.path.startswith("/v3") else 404, {})
 
@@ -183,35 +185,39 @@ def test_one_login_serves_until_its_token_is_refused(monkeypatch):
 
 
 def listed(host, state):
-    return {"hypervisors": [{"state": state, "service": {"host": host}}]}
+    return {"hypervisors": [{"id": "7e57", "state": state, "service": {"host": host}}]}
 
 
-HYPERVISOR = ("compute", "/v2.1/os-hypervisors/detail?hypervisor_hostname_pattern=cmp1", {"kind": "hypervisor"})
+COMPUTE, PLACEMENT = "/compute/os-hypervisors/detail?hypervisor_hostname_pattern=cmp1", "/place/resource_providers/7e57"
+UP = (200, listed("cmp1", "up"))
 
 
 @pytest.mark.parametrize(
-    ("api", "answer", "reason"),
+    ("answer", "size", "last", "reason"),
     [
-        (HYPERVISOR, (200, listed("cmp1", "up")), None),
-        (HYPERVISOR, (200, listed("cmp1", "down")), "cmp1 is down"),
-        (HYPERVISOR, (200, listed("cmp10", "up")), "cmp1 is not mapped to a cell yet"),
-        (HYPERVISOR, (404, {"itemNotFound": {}}), "cmp1 is not mapped to a cell yet"),
-        (HYPERVISOR, (403, {}), "OSError: HTTP status 403 from compute"),
+        (UP, (200, {"inventories": {"VCPU": {}}}), f"{PLACEMENT}/inventories", None),
+        (UP, (200, {"inventories": {}}), f"{PLACEMENT}/inventories", "placement does not know yet what cmp1 has"),
+        (UP, (404, {}), f"{PLACEMENT}/inventories", "placement does not know yet what cmp1 has"),
+        ((200, listed("cmp1", "down")), (500, {}), COMPUTE, "cmp1 is down"),
+        ((200, listed("cmp10", "up")), (500, {}), COMPUTE, "cmp1 is not mapped to a cell yet"),
+        ((404, {"itemNotFound": {}}), (500, {}), COMPUTE, "cmp1 is not mapped to a cell yet"),
+        ((403, {}), (500, {}), COMPUTE, "OSError: HTTP status 403 from compute"),
     ],
 )
-def test_what_apis_say_of_a_host(monkeypatch, api, answer, reason):
-    service, path, more = api
+def test_what_apis_say_of_a_compute_host(monkeypatch, answer, size, last, reason):
     with serving() as port:
         url = f"http://127.0.0.1:{port}"
         public = {"url": "http://127.0.0.1:1", "interface": "public"}
-        endpoints = [public, {"url": f"{url}/v2.1/", "interface": "internal"}]
-        monkeypatch.setattr(Keystone, "endpoints", {service: endpoints})
+        paths = {"compute": "compute/", "placement": "place"}
+        endpoints = {name: [public, {"url": f"{url}/{path}", "interface": "internal"}] for name, path in paths.items()}
+        monkeypatch.setattr(Keystone, "endpoints", endpoints)
         monkeypatch.setattr(Keystone, "answer", answer)
-        spec = {"url": url, "host": "cmp1", "user": "nova", "secret": "pw", **more}
+        monkeypatch.setattr(Keystone, "size", size)
+        spec = {"kind": "hypervisor", "url": url, "host": "cmp1", "user": "nova", "secret": "pw"}
         assert probe(spec, SECRETS) == reason
-        assert Keystone.paths[-1] == path
-        monkeypatch.setattr(Keystone, "endpoints", {service: [public]})
-        assert probe(spec, SECRETS) == f"OSError: no internal endpoint of {service} in the catalogue"
+        assert Keystone.paths[-1] == last
+        monkeypatch.setattr(Keystone, "endpoints", {"compute": [public]})
+        assert probe(spec, SECRETS) == "OSError: no internal endpoint of compute in the catalogue"
 
 
 def test_clock(tmp_path, monkeypatch):

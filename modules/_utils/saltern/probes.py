@@ -227,16 +227,22 @@ def _asked(spec: Spec, secrets: Secrets, timeout: float, service: str, path: str
 
 
 def _hypervisor(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
-    """Ready when nova lists the host as an up hypervisor: it reports, and is mapped to a cell.
+    """Ready when nova lists the host as an up hypervisor, so that it is mapped to a cell, and placement knows its size.
 
-    Hosts that are not mapped yet are left out of the list (Compute API, ``GET /os-hypervisors/detail``, 2.53).
+    Hosts that are not mapped yet are left out of the list (Compute API, ``GET /os-hypervisors/detail``, 2.53); its ids
+    are those of placement's resource providers. Each is there seconds before the next one.
     """
     path = f"/os-hypervisors/detail?hypervisor_hostname_pattern={spec['host']}"
     listed = _asked(spec, secrets, timeout, "compute", path, "compute 2.53").get("hypervisors", [])
-    states = [each["state"] for each in listed if each["service"]["host"] == spec["host"]]
-    if not states:
+    mine = [each for each in listed if each["service"]["host"] == spec["host"]]
+    if not mine:
         return f"{spec['host']} is not mapped to a cell yet"
-    return None if "up" in states else f"{spec['host']} is {states[0]}"
+    up = [each["id"] for each in mine if each["state"] == "up"]
+    if not up:
+        return f"{spec['host']} is {mine[0]['state']}"
+    path = f"/resource_providers/{up[0]}/inventories"
+    known = _asked(spec, secrets, timeout, "placement", path, "placement 1.0").get("inventories")
+    return None if known else f"placement does not know yet what {spec['host']} has"
 
 
 def _mariadb(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
