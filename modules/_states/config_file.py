@@ -1,6 +1,7 @@
 """Configuration files of the services, rendered from the plan in the pillar."""
 
 from saltern import hostplan, outcome
+from saltern.highdata import late
 from saltern.managed_file import ManagedFile, begin_checks
 
 CHECKS = "saltern: checks"
@@ -25,7 +26,7 @@ def managed(name, service):
     changes = file.changes(secrets)
     if not changes:
         return outcome.success(name, f"{name} is as planned")
-    refused, unchecked = ([], "") if file.current_text() == file.text else _checked(file)
+    refused, unchecked = ([], "") if file.current_text() == file.text else _checked(file, service)
     if refused or (unchecked and not __opts__["test"]):
         return outcome.failure(name, "\n".join(refused) or f"{name}: cannot be checked: {unchecked}")
     if __opts__["test"]:
@@ -40,9 +41,11 @@ def managed(name, service):
     return outcome.success(name, f"{name} was written", changes)
 
 
-def _checked(file):
-    """Return what a check of the file finds; the first one of a run begins those of all other files, too."""
-    if CHECKS not in __context__:
-        __context__[CHECKS] = begin_checks(hostplan.files(__pillar__))
-    begun = __context__[CHECKS].get(file.path)
-    return begun.result() if begun else file.check()
+def _checked(file, service):
+    """Return what a check of the file finds; the first one begins those of all files whose programs are there."""
+    second = late(hostplan.service(__pillar__, service))
+    begun = __context__.setdefault(CHECKS, {})
+    if second not in begun:
+        begun[second] = begin_checks(hostplan.files(__pillar__, lambda other: late(other) is second))
+    check = begun[second].get(file.path)
+    return check.result() if check else file.check()

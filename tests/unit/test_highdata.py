@@ -17,12 +17,32 @@ def test_phases_come_in_order() -> None:
     data = highdata.build(plan("ctl1").as_data())
     order = list(data)
     wanted = [
-        "host: packages are installed", "nova: /etc/nova/nova.conf", "infrastructure: units run",
-        "mariadb: databases are there", "nova: API schema is current", "nova: cells are mapped",
-        "nova: schema is current", "identity: units run", "keystone: user nova",
-        "service: units run", "neutron: network public",
+        "host: packages are installed", "host: the other packages are installed", "infrastructure: units run",
+        "mariadb: databases are there", "keystone: schema is current", "identity: units run", "keystone: user nova",
+        "nova: /etc/nova/nova.conf", "nova: API schema is current", "nova: cells are mapped",
+        "nova: schema is current", "service: units run", "neutron: network public",
     ]  # fmt: skip
     assert [order.index(each) for each in wanted] == sorted(order.index(each) for each in wanted)
+
+
+def required(body: dict[str, Any]) -> list[str]:
+    arguments = next(iter(body.values()))
+    return [name for each in arguments for requisite in each.get("require", []) for name in requisite.values()]
+
+
+def test_keystone_comes_up_while_the_packages_of_others_are_being_installed() -> None:
+    data = highdata.build(plan("ctl1").as_data())
+    first, second = "host: packages are installed", "host: the other packages are installed"
+    assert {"parallel": True} in data[second]["package_set.installed"]
+    assert required(data[second]) == required(data["hosts: services-ca"]) == [first]
+    order = list(data)
+    assert second in required(data["neutron: neutron-ovn"])
+    assert order.index("neutron: neutron-ovn") > order.index("keystone: user nova")
+    packages = [set(data[each]["package_set.installed"][1]["packages"]) for each in (first, second)]
+    assert "keystone" in packages[0]
+    assert "nova-api" in packages[1]
+    for host in ("deploy", "cmp1"):
+        assert second not in highdata.build(plan(host).as_data())
 
 
 @pytest.mark.parametrize("host", ["deploy", "ctl1", "cmp1"])

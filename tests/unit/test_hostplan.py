@@ -15,7 +15,8 @@ PILLAR = {
 def test_what_is_there_is_found():
     assert hostplan.file(PILLAR, "nova", "/etc/nova/nova.conf") == {"kind": "oslo"}
     assert hostplan.service(PILLAR, "odd") == {}
-    assert list(hostplan.files(PILLAR)) == [("/etc/nova/nova.conf", {"kind": "oslo"})]
+    assert list(hostplan.files(PILLAR, lambda service: True)) == [("/etc/nova/nova.conf", {"kind": "oslo"})]
+    assert not list(hostplan.files(PILLAR, lambda service: False))
     assert hostplan.secret(PILLAR, "mariadb_nova") == "hunter2"
     assert hostplan.secrets({}) == {}
     assert hostplan.secrets({"saltern": {"secrets": None}}) == {}

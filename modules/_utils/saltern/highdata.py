@@ -1,9 +1,12 @@
 """From a host's plan to Salt's high data: the states of one host, in the order in which they hold.
 
 Phases are explicit: packages → certificates → files → infrastructure runs → network → databases → schema →
-identity runs → registration → waiting for others → services run → resources. All packages of a host go in one
-transaction, the units of one tier are started by one state, so that they start side by side, and the schemas of
-different services are made side by side, too.
+identity runs → registration → waiting for others → services run → resources. All packages go in one transaction, the
+units of one tier are started by one state, so that they start side by side, and the schemas of different services are
+made side by side, too.
+
+A host that has the tier ``identity`` goes this way twice: while the packages of its other services are still being
+installed, what all the other hosts wait for is already brought up.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ State = tuple[str, str, dict[str, Any]]
 
 Phase = list[list[State]]
 """Chains that do not wait for each other; the states of a chain come one after the other."""
+
+Requisites = list[dict[str, str]]
+"""What a state requires: ``[{module: id}, …]``."""
 
 OBJECTS_BEFORE = "registration"
 """The tier of API objects that services need before they start: users, roles, endpoints."""
@@ -36,24 +42,38 @@ def build(plan: Plan, only: Sequence[str] | None = None) -> dict[str, Any]:
             Problem(f"host {plan['host']}: services", name, suggestion(name, plan["services"])) for name in unknown
         )
     services = {name: data for name, data in plan["services"].items() if only is None or name in only}
-    return _chained(_phases(plan, services))
+    return _chained(plan, services)
 
 
-def _phases(plan: Plan, services: Mapping[str, Any]) -> Iterator[Phase]:
-    """Yield the states phase by phase."""
-    yield _free([_packages(services)])
-    yield _free(_each(services, "certificates", "tls_certificate.present"))
-    yield _free([*_each(services, "files", "config_file.managed"), *_masked(services)])
-    yield _free(_units(services, "infrastructure"))
-    yield _free(_steps(services, "network"))
-    yield _free(_databases(services))
-    yield _schemas(services)
-    yield _free(_units(services, "identity"))
-    yield _free(_objects(plan, services, registration=True))
-    yield _free(_steps(services, "wait"))
-    yield _free(_units(services, "service"))
-    yield _free(_objects(plan, services, registration=False))
-    yield _free(_steps(services, "final"))
+def late(service: Mapping[str, Any]) -> bool:
+    """Whether a service of a plan belongs to what comes second on a host that goes the way twice."""
+    return str(service["tier"]) == "service"
+
+
+def _parts(services: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the services that go together: all at once, or what carries the others first."""
+    first = {name: data for name, data in services.items() if not late(data)}
+    second = {name: data for name, data in services.items() if late(data)}
+    twice = any(data["tier"] == "identity" for data in first.values()) and any(map(_packages, second.values()))
+    return [first, second] if twice else [services]
+
+
+def _phases(
+    plan: Plan, services: Mapping[str, Any], part: Mapping[str, Any], first: bool, last: bool
+) -> Iterator[Phase]:
+    """Yield the states of a part of a host's services phase by phase, after its packages."""
+    yield _free(_each(part, "certificates", "tls_certificate.present"))
+    yield _free([*_each(part, "files", "config_file.managed"), *_masked(part)])
+    yield _free(_units(part, "infrastructure"))
+    yield _free(_steps(part, "network"))
+    yield _free(_databases(services) if first else [])
+    yield _schemas(part)
+    yield _free(_units(part, "identity"))
+    yield _free(_objects(plan, services, registration=True) if first else [])
+    yield _free(_steps(part, "wait"))
+    yield _free(_units(part, "service"))
+    yield _free(_objects(plan, services, registration=False) if last else [])
+    yield _free(_steps(part, "final"))
 
 
 def _free(states: Iterable[State]) -> Phase:
@@ -67,9 +87,19 @@ def _schemas(services: Mapping[str, Any]) -> Phase:
     return [[(step, state, {**given, "parallel": True}) for step, state, given in chain] for chain in chains if chain]
 
 
-def _packages(services: Mapping[str, Any]) -> State:
-    wanted = sorted({package for data in services.values() for package in data.get("packages", [])})
-    return "host: packages are installed", "package_set.installed", {"packages": wanted}
+def _packages(data: Mapping[str, Any]) -> set[str]:
+    """Return the packages of a service."""
+    return set(data.get("packages", []))
+
+
+def _installed(parts: Sequence[Mapping[str, Any]]) -> Iterator[State]:
+    """Yield one transaction for each part; Salt goes on while the second one runs."""
+    for number, part in enumerate(parts):
+        arguments: dict[str, Any] = {"packages": sorted(set().union(*map(_packages, part.values())))}
+        if number:
+            yield "host: the other packages are installed", "package_set.installed", {**arguments, "parallel": True}
+        else:
+            yield "host: packages are installed", "package_set.installed", arguments
 
 
 def _each(services: Mapping[str, Any], key: str, function: str) -> Iterator[State]:
@@ -126,22 +156,31 @@ def _object(each: Mapping[str, Any]) -> State:
     return identity, "openstack_resource.present", {**arguments, "properties": properties}
 
 
-def _chained(phases: Iterable[Phase]) -> dict[str, Any]:
-    """Return high data in which every chain requires all chains of the phase before."""
+def _chained(plan: Plan, services: Mapping[str, Any]) -> dict[str, Any]:
+    """Return high data in which every chain requires all chains of the phase before, and a part its packages."""
     result: dict[str, Any] = {}
-    before: list[dict[str, str]] = []
-    for phase in phases:
-        ends: list[dict[str, str]] = []
-        for chain in phase:
-            needed = before
-            for identity, function, arguments in chain:
-                if identity in result:
-                    raise Problems(
-                        [Problem(identity, function, "a name of its own: Saltern makes a state of this one")]
-                    )
-                listed = [{key: value} for key, value in {"name": identity, **arguments}.items()]
-                result[identity] = {function: [*listed, *([{"require": needed}] if needed else [])]}
-                needed = [{function.split(".")[0]: identity}]
-            ends += needed
-        before = ends or before
+    parts = _parts(services)
+    packages: list[Requisites] = []
+    for state in _installed(parts):
+        packages.append(_added(result, [[state]], packages[-1] if packages else []))
+    before: Requisites = []
+    for part, installed in zip(parts, packages, strict=True):
+        before = [*before, *installed]
+        for phase in _phases(plan, services, part, part is parts[0], part is parts[-1]):
+            before = _added(result, phase, before) or before
     return result
+
+
+def _added(result: dict[str, Any], phase: Phase, before: Requisites) -> Requisites:
+    """Add the states of a phase, which requires what comes before; return what the next phase requires."""
+    ends: Requisites = []
+    for chain in phase:
+        needed = before
+        for identity, function, arguments in chain:
+            if identity in result:
+                raise Problems([Problem(identity, function, "a name of its own: Saltern makes a state of this one")])
+            listed = [{key: value} for key, value in {"name": identity, **arguments}.items()]
+            result[identity] = {function: [*listed, *([{"require": needed}] if needed else [])]}
+            needed = [{function.split(".")[0]: identity}]
+        ends += needed
+    return ends

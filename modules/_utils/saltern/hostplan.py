@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from saltern.errors import SalternError, suggestion
@@ -28,10 +28,11 @@ def file(pillar: Mapping[str, Any], service_name: str, path: str) -> Plan:
     return _entry(service(pillar, service_name).get("files"), f"services:{service_name}:files", path)
 
 
-def files(pillar: Mapping[str, Any]) -> Iterator[tuple[str, Plan]]:
-    """Yield the path of every file in the plan, and what the plan says of it."""
+def files(pillar: Mapping[str, Any], among: Callable[[Plan], bool]) -> Iterator[tuple[str, Plan]]:
+    """Yield the path of every file of some services of the plan, and what the plan says of it."""
     for name in plan(pillar).get("services") or {}:
-        yield from (service(pillar, name).get("files") or {}).items()
+        if among(service(pillar, name)):
+            yield from (service(pillar, name).get("files") or {}).items()
 
 
 def secrets(pillar: Mapping[str, Any]) -> Mapping[str, str]:
