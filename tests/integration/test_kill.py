@@ -170,9 +170,9 @@ def packaged(own: Lab) -> Lab:
     assert salt(own, hosts, "saltutil.sync_all").code == 0
     board = highstate.run(own, hosts, "state.sls_id", [PACKAGES, "host"])
     assert board.good, "\n".join(board.failures())
-    for host in hosts:  # those that install the others behind other work
-        everything = sorted({name for each in plan(own.site, host)["services"].values() for name in each["packages"]})
-        keywords = {"name": host, "packages": everything}
+    for host in hosts:  # a controller installs the second half behind other work
+        everything = {name for each in plan(own.site, host)["services"].values() for name in each.get("packages", [])}
+        keywords = {"name": host, "packages": sorted(everything)}
         board = highstate.run(own, [host], "state.single", ["package_set.installed"], keywords)
         assert board.good, "\n".join(board.failures())
     for node in wiped(own):
