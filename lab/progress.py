@@ -81,10 +81,10 @@ class Board:
         row.total = len(row.outline)
 
     def _progress(self, row: Row, event: Event) -> None:
-        row.done += 1
+        row.finished.add(event["id"])  # a state that runs beside others may be reported more than once
+        row.done = len(row.finished)
         row.total = max(event.get("of") or 0, row.done)
         row.last = event["id"]
-        row.finished.add(event["id"])
         if event["result"] is False:
             row.failed.append(event)
 
