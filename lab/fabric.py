@@ -34,6 +34,11 @@ def has(namespace: str, device: str) -> bool:
     return run("ip", "-n", namespace, "link", "show", device, check=False).returncode == 0
 
 
+def lacks(namespace: str, device: str) -> bool:
+    """Tell whether a namespace has no such network device."""
+    return not has(namespace, device)
+
+
 def namespace(name: str) -> None:
     """Make a namespace without IPv6 and without forwarding, unless it is there."""
     if not exists(name):
@@ -72,6 +77,14 @@ def connect(lab: Lab, node: Node) -> None:
     for network, cable in node.cables.items():
         wait(partial(has, lab.fabric, cable), 20, f"{node.id}'s {network} interface")
         plug(lab, cable, network)
+
+
+def unplug(lab: Lab, node: Node) -> None:
+    """Remove what is left of the cables of a node that is gone: the kernel takes its time, and no other could start."""
+    for network, cable in node.cables.items():
+        if has(lab.fabric, cable):
+            ip(lab.fabric, "link", "delete", cable, check=False)
+            wait(partial(lacks, lab.fabric, cable), 20, f"{node.id}'s {network} interface to be gone")
 
 
 def remove(name: str) -> None:

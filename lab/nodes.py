@@ -78,6 +78,8 @@ def start(lab: Lab, node: Node) -> None:
     overlay = f"lowerdir={base},upperdir={place}/upper,workdir={place}/work"
     mount = ["mount", "-t", "overlay", f"saltern-{node.id}", "-o", overlay, str(place / "root")]
     inner = f"{shlex.join(mount)} && exec {shlex.join(command(lab, node))}"
+    if not unit(lab, node).pid:
+        fabric.unplug(lab, node)
     unit(lab, node).start("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", inner)
     try:
         fabric.connect(lab, node)
