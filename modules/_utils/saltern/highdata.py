@@ -84,12 +84,12 @@ def _free(states: Iterable[State]) -> Phase:
 def _schemas(services: Mapping[str, Any]) -> Phase:
     """Return one chain a service; Salt runs the first states of all of them at once.
 
-    A single chain gains nothing: and while Salt puts off a parallel state, what needs it and something else behind it
-    has Salt stand still for the latter first.
+    Only these: a parallel state that has to wait is put off, and with it, in no order that holds, all that needs it.
     """
     chains = [chain for name, data in services.items() if (chain := _steps({name: data}, "schema"))]
-    beside = {"parallel": True} if len(chains) > 1 else {}
-    return [[(step, state, {**given, **beside}) for step, state, given in chain] for chain in chains]
+    if len(chains) > 1:
+        chains = [[(step, state, {**given, "parallel": True}), *rest] for (step, state, given), *rest in chains]
+    return sorted(chains, key=len)
 
 
 def _packages(data: Mapping[str, Any]) -> set[str]:
