@@ -42,6 +42,10 @@ class Count:
         """Return both counts as one."""
         return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
 
+    def whole(self) -> Count:
+        """Return the counts of the whole test, which must pass nothing over: what was skipped has failed."""
+        return Count(self.passed, self.failed + self.skipped)
+
     def __str__(self) -> str:
         """Return the closing line; skipped tests are named only when there are some."""
         return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
@@ -210,7 +214,7 @@ def run(arguments: argparse.Namespace) -> int:
             preflight.install(preflight.TESTED_WITH)  # before any test, so that none is passed over for want of a tool
         total = quick(arguments)
         if not arguments.quick:
-            total += with_nodes(arguments, lab)
+            total = (total + with_nodes(arguments, lab)).whole()
     sys.stdout.write(f"{total}\n")
     return int(total.failed > 0 or total.passed == 0)
 

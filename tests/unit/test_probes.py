@@ -169,6 +169,8 @@ def test_one_login_serves_until_its_token_is_refused(monkeypatch):
         for _ in range(3):
             assert probe(spec, SECRETS) is None
         assert Keystone.paths == (login, again, again)
+        assert probe(spec, {"pw": "old"}) == "OSError: login of nova answered with HTTP status 401"
+        monkeypatch.setattr(Keystone, "paths", Keystone.paths[:3])
         monkeypatch.setattr(Keystone, "token", "another")
         assert probe(spec, SECRETS) is None
         assert Keystone.paths[3:] == (again, login)

@@ -118,14 +118,16 @@ def test_network_agents_are_alive(cloud: Any) -> None:
     kinds = ("OVN Controller Gateway agent", "OVN Metadata agent")
     end = time.monotonic() + HEARTBEAT
     while True:
-        alive = {(each.agent_type, each.host) for each in cloud.network.agents() if each.is_alive}
-        missing = sorted(f"{kind} on {host}" for kind in kinds for host in COMPUTES if (kind, host) not in alive)
-        if not missing or time.monotonic() > end:
+        agents = list(cloud.network.agents())
+        alive = {
+            kind: sorted(each.host for each in agents if each.agent_type == kind and each.is_alive) for kind in kinds
+        }
+        if alive == dict.fromkeys(kinds, sorted(COMPUTES)) or time.monotonic() > end:
             break
         time.sleep(1)
-    assert not missing, f"not alive: {', '.join(missing)}"
-    dead = [f"{each.agent_type} on {each.host}" for each in cloud.network.agents() if not each.is_alive]
+    dead = [f"{each.agent_type} on {each.host}" for each in agents if not each.is_alive]
     assert not dead, f"not alive: {', '.join(dead)}"
+    assert alive == dict.fromkeys(kinds, sorted(COMPUTES))
 
 
 def test_every_endpoint_is_https(cloud: Any) -> None:

@@ -175,8 +175,8 @@ def _chronyc(timeout: float, *arguments: str) -> str:
     return done.stdout
 
 
-#: Tokens by address, user and project: checking a password costs keystone a quarter of a second of computing.
-_tokens: dict[tuple[str, str, str], str] = {}
+#: Tokens by address, user, project and password: checking that costs keystone a quarter of a second of computing.
+_tokens: dict[tuple[str, str, str, str], str] = {}
 
 
 def _session(spec: Spec, secrets: Secrets, timeout: float) -> tuple[str, list[dict[str, Any]]]:
@@ -185,14 +185,14 @@ def _session(spec: Spec, secrets: Secrets, timeout: float) -> tuple[str, list[di
     The user logs in once; Identity API v3: ``POST /v3/auth/tokens``, ``GET /v3/auth/catalog``.
     """
     base = f"{str(spec['url']).rstrip('/').removesuffix('/v3')}/v3/auth"
-    key = base, str(spec["user"]), str(spec.get("project", "service"))
+    key = base, str(spec["user"]), str(spec.get("project", "service")), _secret(spec, secrets)
     if token := _tokens.pop(key, None):
         given = {**spec, "url": f"{base}/catalog", "headers": {"X-Auth-Token": token}}
         status, _, answer = _request(given, timeout)
         if status == 200:
             _tokens[key] = token
             return token, json.loads(answer)["catalog"]
-    user = {"name": spec["user"], "domain": {"name": "Default"}, "password": _secret(spec, secrets)}
+    user = {"name": spec["user"], "domain": {"name": "Default"}, "password": key[3]}
     scope = {"project": {"name": key[2], "domain": {"name": "Default"}}}
     identity = {"methods": ["password"], "password": {"user": user}}
     body = {"auth": {"identity": identity, "scope": scope}}

@@ -55,6 +55,7 @@ def test_counts_of_a_report_are_summed() -> None:
 def test_the_closing_line() -> None:
     assert str(Count(3, 1) + Count(2, 0)) == "5 passed, 1 failed"
     assert str(Count(1, 0, 2)) == "1 passed, 0 failed, 2 skipped"
+    assert Count(1, 0, 2).whole() == Count(1, 2)
 
 
 def test_a_failing_check_counts_and_shows_its_words(capfd: pytest.CaptureFixture[str]) -> None:

@@ -174,9 +174,10 @@ def gone(cloud: Cloud) -> None:
         return [server for server in cloud.user.compute.servers() if server.id in ids]
 
     def none_left() -> bool:
-        if failed := [server for server in left() if server.status == "ERROR"]:
+        servers = left()
+        if failed := [server for server in servers if server.status == "ERROR" and not server.task_state]:
             raise Failed(f"deletion: {states(failed)}")
-        return not left()
+        return not servers
 
     until("servers: deleted", none_left, 180, instead=lambda: states(left()))
 

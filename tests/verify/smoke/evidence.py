@@ -42,11 +42,13 @@ def keep_consoles(cloud: Cloud, folder: Path) -> Iterator[str]:
 def logged(since: float) -> Mapping[str, list[str]]:
     """Return host → what its services logged as errors since a time (seconds of the epoch), the newest lines of it.
 
-    journalctl(1): ``--grep``, and ``--since=@SECONDS``.
+    journalctl(1): ``--grep``, ``--since=@SECONDS``; with ``--lines`` the newest comes first.
     """
     from salt.client import LocalClient
 
     argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--since=@{since:.0f}", f"--lines={LINES}"]
     words = " ".join([*argv, f"'--grep={TROUBLE}'"])
     answers = LocalClient().cmd("*", "cmd.run_stdout", [words], timeout=30, kwarg={"ignore_retcode": True})
-    return {host: [each for each in answer.splitlines() if each] for host, answer in answers.items() if answer}
+    return {
+        host: [each for each in reversed(answer.splitlines()) if each] for host, answer in answers.items() if answer
+    }
