@@ -34,7 +34,7 @@ PHASES = {
     "openstack_resource": "objects",
     "wait": "waits",
 }
-"""Module of a state → phase; units have their tier for a phase: infrastructure, identity, service."""
+"""Module of a state → phase; units have their tier for a phase."""
 LONGEST = {"packages": 60.0, "schema": 1.2, "waits": 20.0, "infrastructure": 2.0, "identity": 2.0, "service": 3.0}
 """Seconds for which a phase surely lasts on an empty host: so late, at most, is it hit. Others last for less."""
 COMMANDS = {"apt": ["-x", "apt-get|dpkg"], "sync": ["-f", "(manage|db-manage) .*(sync|upgrade)"]}

@@ -1,8 +1,8 @@
 """Configuration files of the services, rendered from the plan in the pillar."""
 
 from saltern import hostplan, outcome
-from saltern.highdata import late
-from saltern.managed_file import ManagedFile, begin_checks
+from saltern.highdata import part
+from saltern.managed_file import ManagedFile, check
 
 CHECKS = "saltern: checks"
 
@@ -42,10 +42,12 @@ def managed(name, service):
 
 
 def _checked(file, service):
-    """Return what a check of the file finds; the first one begins those of all files whose programs are there."""
-    second = late(hostplan.service(__pillar__, service))
-    begun = __context__.setdefault(CHECKS, {})
-    if second not in begun:
-        begun[second] = begin_checks(hostplan.files(__pillar__, lambda other: late(other) is second))
-    check = begun[second].get(file.path)
-    return check.result() if check else file.check()
+    """Return what a check of the file finds; the first one checks all new files whose programs come with its own."""
+    number = part(hostplan.service(__pillar__, service))
+    done = __context__.setdefault(CHECKS, {})
+    if number not in done:
+        entries = hostplan.files(__pillar__, lambda other: part(other) == number)
+        files = [ManagedFile.from_plan(path, entry) for path, entry in entries if entry.get("check")]
+        done[number] = check(each for each in files if each.current_text() != each.text)
+    found = done[number].get(file.path) or check([file]).get(file.path)
+    return found or ([], "")

@@ -30,26 +30,56 @@ def required(body: dict[str, Any]) -> list[str]:
     return [name for each in arguments for requisite in each.get("require", []) for name in requisite.values()]
 
 
-def test_keystone_comes_up_while_the_packages_of_others_are_being_installed() -> None:
+PACKAGES = ["host: packages are installed", "host: the other packages are installed"]
+LAST = "host: the dashboard's packages are installed"
+
+
+def test_what_others_wait_for_comes_up_while_the_next_packages_are_being_installed() -> None:
     data = highdata.build(plan("ctl1").as_data())
-    first, second = "host: packages are installed", "host: the other packages are installed"
-    assert {"parallel": True} in data[second]["package_set.installed"]
-    assert required(data[second]) == required(data["hosts: services-ca"]) == [first]
+    first, second, third = *PACKAGES, LAST
     order = list(data)
-    assert second in required(data["neutron: neutron-ovn"])
-    assert order.index("neutron: neutron-ovn") > order.index("keystone: user nova")
-    # Salt puts off a parallel state that needs another one, and then keeps no order
-    parallel = {each for each, body in data.items() if {"parallel": True} in next(iter(body.values()))}
-    before = set(order[: order.index("neutron: neutron-ovn")])
-    assert parallel & before == {second}
-    assert {"nova: API schema is current", "glance: schema is current"} <= parallel
-    assert not [each for each in parallel if set(required(data[each])) & parallel]
-    assert not parallel & {"nova: cells are mapped", "nova: schema is current"}
-    packages = [set(data[each]["package_set.installed"][1]["packages"]) for each in (first, second)]
-    assert "keystone" in packages[0]
-    assert "nova-api" in packages[1]
+    assert [each for each in order if functions({each: data[each]}) == ["package_set.installed"]] == [
+        first, second, third,
+    ]  # fmt: skip
+    assert required(data[second]) == required(data["hosts: services-ca"]) == [first]
+    assert required(data[third]) == [second]
+    assert order.index("keystone: user nova") < order.index("neutron: neutron-ovn")
+    assert {second} <= set(required(data["neutron: neutron-ovn"]))
+    assert order.index("neutron: network public") < order.index("horizon: /etc/saltern/uwsgi/horizon.ini")
+    carried = set(required(data["neutron: neutron-ovn"])) - {second}
+    assert set(required(data["horizon: /etc/saltern/uwsgi/horizon.ini"])) == carried | {third}
+    packages = [set(data[each]["package_set.installed"][1]["packages"]) for each in (first, second, third)]
+    assert [{"keystone"}, {"nova-api"}, {"openstack-dashboard"}] == [
+        {"keystone", "nova-api", "openstack-dashboard"} & each for each in packages
+    ]
     for host in ("deploy", "cmp1"):
         assert second not in highdata.build(plan(host).as_data())
+
+
+def test_salt_never_has_to_put_off_what_runs_aside() -> None:
+    # Salt puts off a parallel state that has to wait for another one, and then keeps no order: one that runs aside
+    # needs only what was waited for before, by the state itself or by one that stands before it
+    data = highdata.build(plan("ctl1").as_data())
+    parallel = {each for each, body in data.items() if {"parallel": True} in next(iter(body.values()))}
+    assert {PACKAGES[1], LAST, "nova: API schema is current", "glance: schema is current"} <= parallel
+    assert not parallel & {"nova: cells are mapped", "nova: schema is current"}
+    waited: set[str] = set()
+    for identity, body in data.items():
+        if identity in parallel:
+            assert not set(required(body)) & parallel - waited
+        else:
+            waited |= set(required(body))
+
+
+def test_a_part_without_packages_goes_with_the_one_before() -> None:
+    whole = plan("ctl1").as_data()
+    for name, without in (("horizon", [LAST]), ("nova", [])):
+        services = whole["services"] | {name: whole["services"][name] | {"packages": []}}
+        states = highdata.build({**whole, "services": services})
+        assert [each for each in (*PACKAGES, LAST) if each not in states] == without
+        assert "dashboard: units run" in states
+    alone = {"host": "h", "services": {"x": {"tier": "identity", "packages": ["a"]}}}
+    assert list(highdata.build(alone)) == PACKAGES[:1]
 
 
 @pytest.mark.parametrize("host", ["deploy", "ctl1", "cmp1"])

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from saltern.errors import Problems, SalternError
-from saltern.managed_file import ManagedFile, begin_checks
+from saltern.managed_file import ManagedFile, check
 from saltern.render import HEADER
 
 USER, GROUP = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
@@ -97,12 +97,15 @@ class TestCheck:
     def file(self, **more):
         return ManagedFile.from_plan("/etc/x.conf", spec(python=sys.executable, **more))
 
+    def found(self, file):
+        return check([file])["/etc/x.conf"]
+
     def test_without_namespaces_nothing_is_asked(self):
-        assert self.file().check() == ([], "")
+        assert check([self.file()]) == {}
 
     def test_what_the_programs_refuse_is_told_and_no_secret(self):
         settings = {"oslo_config": {"x": 1}, "DEFAULT": {"config_source": ["a"], "config_sorce": 1}}
-        refused, unchecked = self.file(settings=settings, check=["oslo.config"]).check()
+        refused, unchecked = self.found(self.file(settings=settings, check=["oslo.config"]))
         assert unchecked == ""
         assert "/etc/x.conf: oslo_config: no such section" in refused
         assert "/etc/x.conf: DEFAULT.config_sorce: no such option; did you mean 'config_source'?" in refused
@@ -114,22 +117,30 @@ class TestCheck:
         assert file._reason("a.c", "'x': bad") == "'x': bad"
 
     def test_what_is_not_installed_is_told(self):
-        assert self.file(check=["nova.conf"]).check() == ([], "option namespaces that are not installed: nova.conf")
+        missing = ([], "option namespaces that are not installed: nova.conf")
+        assert self.found(self.file(check=["nova.conf"])) == missing
         file = ManagedFile.from_plan("/etc/x.conf", spec(python="/nonexistent/python3", check=["nova.conf"]))
-        assert file.check() == ([], "/nonexistent/python3: the check did not answer (FileNotFoundError)")
+        assert self.found(file) == ([], "/nonexistent/python3: the check did not answer (FileNotFoundError)")
 
-    def test_those_of_files_that_are_to_change_are_begun_at_once(self, tmp_path):
-        there = {name: spec(python=sys.executable, check=["nova.conf"]) for name in ("new", "right")}
-        entries = [(str(tmp_path / name), each) for name, each in there.items()]
-        ManagedFile.from_plan(*entries[1]).write()
-        begun = begin_checks([*entries, (str(tmp_path / "free"), spec())])
-        assert list(begun) == [str(tmp_path / "new")]
-        refused, unchecked = begun[str(tmp_path / "new")].result()
-        assert (refused, unchecked) == ([], "option namespaces that are not installed: nova.conf")
-
-    def test_an_answer_that_is_none(self, tmp_path):
+    def test_each_interpreter_is_asked_once(self, tmp_path):
+        asked = tmp_path / "asked"
         script = tmp_path / "python"
-        script.write_text("#!/bin/sh\ncat >/dev/null; echo []\n")
+        script.write_text(f'#!/bin/sh\necho >>{asked}; exec {sys.executable} "$@"\n')
+        script.chmod(0o755)
+        given = {"a": ["oslo.config"], "b": ["nowhere"], "c": ["oslo.config"]}
+        files = [ManagedFile.from_plan(name, spec(python=str(script), check=each)) for name, each in given.items()]
+        other = ManagedFile.from_plan("d", spec(python="/nonexistent/python3", check=["oslo.config"]))
+        found = check([*files, other, self.file()])
+        assert list(found) == ["a", "b", "c", "d"]
+        assert found["b"] == ([], "option namespaces that are not installed: nowhere")
+        assert "c: database: no such section" in found["c"][0]
+        assert "did not answer" in found["d"][1]
+        assert len(asked.read_text().splitlines()) == 1
+
+    @pytest.mark.parametrize("answer", ["[]", "{}", "[1]", "7"])
+    def test_an_answer_that_is_none(self, tmp_path, answer):
+        script = tmp_path / "python"
+        script.write_text(f"#!/bin/sh\ncat >/dev/null; echo '{answer}'\n")
         script.chmod(0o755)
         file = ManagedFile.from_plan("/etc/x.conf", spec(python=str(script), check=["x"]))
-        assert file.check() == ([], f"{script}: the check answered nonsense")
+        assert self.found(file) == ([], f"{script}: the check answered nonsense")

@@ -129,16 +129,17 @@ class TestCheck:
         assert "hunter2" not in error
 
     def test_main_keeps_standard_output_for_the_answer(self, monkeypatch, capsys):
-        request = json.dumps({"text": "[DEFAULT]\nprot = 1\n", "namespaces": ["demo"]})
-        monkeypatch.setattr(sys, "stdin", io.StringIO(request))
+        given = [{"text": "[DEFAULT]\nprot = 1\n", "namespaces": ["demo"]}, {"text": "", "namespaces": ["nowhere"]}]
+        monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(given)))
         monkeypatch.setattr("logging.disable", lambda level: None)
         assert option_check.main() == 0
-        answer = json.loads(capsys.readouterr().out)
-        assert answer == {"problems": [["DEFAULT.prot", "no such option; did you mean 'port'?"]]}
+        first, second = json.loads(capsys.readouterr().out)
+        assert first == {"problems": [["DEFAULT.prot", "no such option; did you mean 'port'?"]]}
+        assert second == {"missing": ["nowhere"]}
 
 
 def test_the_script_runs_alone():
-    request = json.dumps({"text": "[DEFAULT]\n", "namespaces": ["oslo.config"]})
+    request = json.dumps([{"text": "[DEFAULT]\n", "namespaces": ["oslo.config"]}])
     command = [sys.executable, "-I", option_check.__file__]
     done = subprocess.run(command, input=request, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"problems": []}
+    assert json.loads(done.stdout) == [{"problems": []}]

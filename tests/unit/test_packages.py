@@ -236,12 +236,14 @@ class TestTransaction:
             apt.query()
 
 
-def test_the_bus_is_told_of_new_policies_where_there_is_one(apt, monkeypatch):
+def test_systemd_and_the_bus_read_anew_what_has_come_where_they_are(apt, monkeypatch):
     asked = []
     monkeypatch.setattr(apt, "_run", lambda command, timeout: asked.append(command))
-    apt._renew_bus()
+    apt._renew()
     assert asked == []
+    (apt.root / "run/systemd/system").mkdir(parents=True)
     (apt.root / "run/dbus").mkdir(parents=True)
     (apt.root / "run/dbus/system_bus_socket").touch()
-    apt._renew_bus()
-    assert asked[0][-1] == "org.freedesktop.DBus.ReloadConfig"
+    apt._renew()
+    assert [command[-1].rpartition(".")[2] for command in asked] == ["daemon-reload", "ReloadConfig"]
+    assert "--unset=SYSTEMD_OFFLINE" in asked[0]

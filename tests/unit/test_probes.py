@@ -142,12 +142,17 @@ def test_tcp():
 
 
 def test_socket(tmp_path):
-    path = str(tmp_path / "s")
-    assert "FileNotFoundError" in probe({"kind": "socket", "path": path}, {})
+    path, link = tmp_path / "s", tmp_path / "link"
+    link.symlink_to(tmp_path)
+    spec = {"kind": "socket", "path": str(link / "s")}
+    assert probe(spec, {}) == f"nobody listens at {link}/s"
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
+        server.bind(str(path))
+        assert probe(spec, {}) == f"nobody listens at {link}/s"
         server.listen()
-        assert probe({"kind": "socket", "path": path}, {}) is None
+        assert probe(spec, {}) is None
+    assert path.exists()  # what a dead process has left
+    assert probe(spec, {}) == f"nobody listens at {link}/s"
 
 
 def test_catalog(monkeypatch):
@@ -279,8 +284,11 @@ def test_a_bad_probe_is_an_error_not_a_wait(spec, words):
         probe(spec, SECRETS)
 
 
-def test_reasons_hold_no_secret(tmp_path):
-    assert probe({"kind": "socket", "path": str(tmp_path / "hunter2" / ("x" * 200))}, SECRETS).count("hunter2") == 0
+def test_reasons_hold_no_secret(tmp_path, monkeypatch):
+    monkeypatch.setattr("saltern.probes._UNIX_SOCKETS", tmp_path / "hunter2")
+    reason = probe({"kind": "socket", "path": "/x"}, SECRETS)
+    assert "FileNotFoundError" in reason
+    assert "hunter2" not in reason
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from . import yamlfile
 from .errors import Problem, Problems, suggestion
 from .model import ROLES
 
-TIERS = ("infrastructure", "identity", "service")
+TIERS = ("infrastructure", "identity", "service", "dashboard")
 """The order in which services are started on a host; API objects are registered after ``identity``."""
 
 PART_KEYS: Mapping[str, type] = {

@@ -22,6 +22,8 @@ _ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "APT_LISTCHANGES_FRONTEND": "none",
     "NEEDRESTART_SUSPEND": "1",
+    # dozens of maintainer scripts have systemd read all its units again; once at the end is enough
+    "SYSTEMD_OFFLINE": "1",
 }
 _KEEP = ("--force-confold", "--force-confdef")
 _TRIES = 4
@@ -53,15 +55,16 @@ class Apt:
         with self._nothing_starts():
             if self._torn() or todo((), self.query()).broken:
                 self._repair()
-            if not wanted:
-                return
-            if self._lists_are_old():
-                self._update()
-            self._install(wanted)
-            self._renew_bus()
+            if wanted:
+                if self._lists_are_old():
+                    self._update()
+                self._install(wanted)
+            self._renew()
 
-    def _renew_bus(self) -> None:
-        """Let the message bus read its policies once more: dpkg's trigger may come before the users they name exist."""
+    def _renew(self) -> None:
+        """Let systemd read its units, and the message bus its policies: dpkg's trigger may come before their users."""
+        if (self.root / "run/systemd/system").is_dir():
+            self._run(["env", "--unset=SYSTEMD_OFFLINE", "systemctl", "daemon-reload"], 90)
         if (self.root / "run/dbus/system_bus_socket").exists():
             self._run([*_BUS, "/", "org.freedesktop.DBus.ReloadConfig"], 30)
 

@@ -5,8 +5,8 @@ identity runs → registration → waiting for others → services run → resou
 units of one tier are started by one state, so that they start side by side, and the schemas of different services are
 made side by side, too.
 
-A host that has the tier ``identity`` goes this way twice: while the packages of its other services are still being
-installed, what all the other hosts wait for is already brought up.
+A host that has the tier ``identity`` goes this way in parts: while the packages of the next part are being installed,
+what other hosts wait for is already brought up.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ Phase = list[list[State]]
 
 Requisites = list[dict[str, str]]
 """What a state requires: ``[{module: id}, …]``."""
+
+Services = Mapping[str, Any]
+"""Services of a plan by name."""
+
+PARTS = (
+    ("packages", ("infrastructure", "identity")),
+    ("the other packages", ("service",)),
+    ("the dashboard's packages", ("dashboard",)),
+)
+"""What a part's transaction is called, and the tiers of its services."""
 
 OBJECTS_BEFORE = "registration"
 """The tier of API objects that services need before they start: users, roles, endpoints."""
@@ -45,35 +55,44 @@ def build(plan: Plan, only: Sequence[str] | None = None) -> dict[str, Any]:
     return _chained(plan, services)
 
 
-def late(service: Mapping[str, Any]) -> bool:
-    """Whether a service of a plan belongs to what comes second on a host that goes the way twice."""
-    return str(service["tier"]) == "service"
+def part(service: Mapping[str, Any]) -> int:
+    """Return the number of the part to which a service of a plan belongs, on a host that goes the way in parts."""
+    return next(number for number, (_, tiers) in enumerate(PARTS) if service["tier"] in tiers)
 
 
-def _parts(services: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the services that go together: all at once, or what carries the others first."""
-    first = {name: data for name, data in services.items() if not late(data)}
-    second = {name: data for name, data in services.items() if late(data)}
-    twice = any(data["tier"] == "identity" for data in first.values()) and any(map(_packages, second.values()))
-    return [first, second] if twice else [services]
+def _parts(services: Services) -> list[Services]:
+    """Return the services that go together: all at once, or what carries the others first; each part has packages."""
+    if not any(data["tier"] == "identity" for data in services.values()):
+        return [services]
+    parts: list[Services] = []
+    for number in range(len(PARTS)):
+        mine = {name: data for name, data in services.items() if part(data) == number}
+        if parts and not any(map(_packages, mine.values())):
+            mine = {**parts.pop(), **mine}
+        parts.append(mine)
+    return parts
 
 
-def _phases(
-    plan: Plan, services: Mapping[str, Any], part: Mapping[str, Any], first: bool, last: bool
-) -> Iterator[Phase]:
-    """Yield the states of a part of a host's services phase by phase, after its packages."""
-    yield _free(_each(part, "certificates", "tls_certificate.present"))
-    yield _free([*_each(part, "files", "config_file.managed"), *_masked(part)])
-    yield _free(_units(part, "infrastructure"))
-    yield _free(_steps(part, "network"))
-    yield _free(_databases(services) if first else [])
-    yield _schemas(part)
-    yield _free(_units(part, "identity"))
-    yield _free(_objects(plan, services, registration=True) if first else [])
-    yield _free(_steps(part, "wait"))
-    yield _free(_units(part, "service"))
-    yield _free(_objects(plan, services, registration=False) if last else [])
-    yield _free(_steps(part, "final"))
+def _phases(plan: Plan, services: Services, parts: Sequence[Services], number: int) -> Iterator[Phase]:
+    """Yield the states of a part of a host's services phase by phase, after its packages; no phase is empty."""
+    mine = parts[number]
+    first, main = number == 0, number == min(1, len(parts) - 1)
+    phases = (
+        _free(_each(mine, "certificates", "tls_certificate.present")),
+        _free([*_each(mine, "files", "config_file.managed"), *_masked(mine)]),
+        _free(_units(mine, "infrastructure")),
+        _free(_steps(mine, "network")),
+        _free(_databases(services) if first else []),
+        _schemas(mine),
+        _free(_units(mine, "identity")),
+        _free(_objects(plan, services, registration=True) if first else []),
+        _free(_steps(mine, "wait")),
+        _free(_units(mine, "service")),
+        _free(_objects(plan, services, registration=False) if main else []),
+        _free(_steps(mine, "final")),
+        _free(_units(mine, "dashboard")),
+    )
+    yield from (phase for phase in phases if phase)
 
 
 def _free(states: Iterable[State]) -> Phase:
@@ -97,14 +116,11 @@ def _packages(data: Mapping[str, Any]) -> set[str]:
     return set(data.get("packages", []))
 
 
-def _installed(parts: Sequence[Mapping[str, Any]]) -> Iterator[State]:
-    """Yield one transaction for each part; Salt goes on while the second one runs."""
-    for number, part in enumerate(parts):
-        arguments: dict[str, Any] = {"packages": sorted(set().union(*map(_packages, part.values())))}
-        if number:
-            yield "host: the other packages are installed", "package_set.installed", {**arguments, "parallel": True}
-        else:
-            yield "host: packages are installed", "package_set.installed", arguments
+def _installed(parts: Sequence[Services], number: int) -> Phase:
+    """Return the transaction of a part; Salt goes on while that of a later part runs."""
+    arguments = {"packages": sorted(set().union(*map(_packages, parts[number].values())))}
+    aside = {"parallel": True} if number else {}
+    return [[(f"host: {PARTS[number][0]} are installed", "package_set.installed", {**arguments, **aside})]]
 
 
 def _each(services: Mapping[str, Any], key: str, function: str) -> Iterator[State]:
@@ -161,18 +177,27 @@ def _object(each: Mapping[str, Any]) -> State:
     return identity, "openstack_resource.present", {**arguments, "properties": properties}
 
 
-def _chained(plan: Plan, services: Mapping[str, Any]) -> dict[str, Any]:
-    """Return high data in which every chain requires all chains of the phase before, and a part its packages."""
+def _chained(plan: Plan, services: Services) -> dict[str, Any]:
+    """Return high data in which every chain requires all chains of the phase before, and a part its packages.
+
+    A part that comes later requires the first one, too, and no other: they do not stop each other.
+    """
     result: dict[str, Any] = {}
     parts = _parts(services)
-    packages: list[Requisites] = []
-    for state in _installed(parts):
-        packages.append(_added(result, [[state]], packages[-1] if packages else []))
-    before: Requisites = []
-    for part, installed in zip(parts, packages, strict=True):
-        before = [*before, *installed]
-        for phase in _phases(plan, services, part, part is parts[0], part is parts[-1]):
-            before = _added(result, phase, before) or before
+    packages = _added(result, _installed(parts, 0), [])
+    carried: Requisites = []
+    for number in range(len(parts)):
+        before = [*carried, *packages]
+        phases = list(_phases(plan, services, parts, number)) or [[]]
+        # with the first state that needs this part's packages Salt has waited for them: where the next transaction
+        # stands it never has to be put off
+        ends = _added(result, phases[0][:1], before)
+        if number + 1 < len(parts):
+            packages = _added(result, _installed(parts, number + 1), packages)
+        before = [*ends, *_added(result, phases[0][1:], before)]
+        for phase in phases[1:]:
+            before = _added(result, phase, before)
+        carried = carried or before
     return result
 
 

@@ -7,8 +7,7 @@ import json
 import os
 import pwd
 import subprocess
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 CHECK_TIMEOUT = 180
 UNIT_FILES = "/etc/systemd/system/"
 
-Checked = Future[tuple[list[str], str]]
-"""What :meth:`ManagedFile.check` will have found."""
+Checked = tuple[list[str], str]
+"""The options that the installed programs would not take; why nothing could be checked, if so."""
 
 
 @dataclass(frozen=True)
@@ -105,27 +104,13 @@ class ManagedFile:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         return atomic.write(self.path, self.text, self.mode, owner)
 
-    def check(self) -> tuple[list[str], str]:
-        """Return the options that the installed programs would not take, and why nothing could be checked, if so."""
-        if not self.namespaces:
-            return [], ""
-        found = self._ask_programs()
+    def checked(self, found: Mapping[str, Any]) -> Checked:
+        """Return for people what the programs answered about the file."""
         if "missing" in found:
             return [], f"option namespaces that are not installed: {', '.join(found['missing'])}"
         if "problems" not in found:
             return [], str(found["error"])
         return [f"{self.path}: {name}: {self._reason(name, reason)}" for name, reason in found["problems"]], ""
-
-    def _ask_programs(self) -> dict[str, Any]:
-        """Run the check under the interpreter of the programs; the text goes through a pipe, never a file."""
-        request = json.dumps({"text": self.text, "namespaces": self.namespaces})
-        command = [self.python, "-I", os.path.abspath(option_check.__file__)]
-        try:
-            done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=CHECK_TIMEOUT)
-            answer = json.loads(done.stdout)
-        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-            return {"error": f"{self.python}: the check did not answer ({type(error).__name__})"}
-        return answer if isinstance(answer, dict) else {"error": f"{self.python}: the check answered nonsense"}
 
     def _reason(self, name: str, reason: str) -> str:
         """Return the reason without the value when our data calls the option secret."""
@@ -136,14 +121,34 @@ class ManagedFile:
         return f"{self.user}:{self.group} {self.mode:04o}"
 
 
-def begin_checks(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Checked]:
-    """Begin to check all files whose content is to change, side by side: each check costs seconds of one processor."""
-    checked = [ManagedFile.from_plan(path, entry) for path, entry in entries if entry.get("check")]
-    with_news = [file for file in checked if file.current_text() != file.text]
-    pool = ThreadPoolExecutor(os.cpu_count())
-    begun = {file.path: pool.submit(file.check) for file in with_news}
-    pool.shutdown(wait=False)
-    return begun
+def check(files: Iterable[ManagedFile]) -> dict[str, Checked]:
+    """Compare files with the options that the installed programs declare; return for each path what was found.
+
+    Files without namespaces have nothing to be compared with. One process for each interpreter checks all its files.
+    """
+    asked: dict[str, list[ManagedFile]] = {}
+    for file in files:
+        if file.namespaces:
+            asked.setdefault(file.python, []).append(file)
+    return {
+        file.path: file.checked(found)
+        for python, mine in asked.items()
+        for file, found in zip(mine, _ask_programs(python, mine), strict=True)
+    }
+
+
+def _ask_programs(python: str, files: Sequence[ManagedFile]) -> list[dict[str, Any]]:
+    """Run the check under the interpreter of the programs; the texts go through a pipe, never a file."""
+    requests = json.dumps([{"text": file.text, "namespaces": file.namespaces} for file in files])
+    command = [python, "-I", os.path.abspath(option_check.__file__)]
+    try:
+        done = subprocess.run(command, input=requests, capture_output=True, text=True, timeout=CHECK_TIMEOUT)
+        answers = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return [{"error": f"{python}: the check did not answer ({type(error).__name__})"}] * len(files)
+    if isinstance(answers, list) and len(answers) == len(files) and all(isinstance(each, dict) for each in answers):
+        return answers
+    return [{"error": f"{python}: the check answered nonsense"}] * len(files)
 
 
 def named(lookup: Any, number: int) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import http.client
 import importlib
 import json
+import os
 import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,8 @@ from saltern.render import redact
 
 TIMEOUT = 5.0
 HTTP_READY = (200, 204, 300, 401)
+_UNIX_SOCKETS = Path("/proc/net/unix")
+_LISTENS = "00010000"
 
 Spec = Mapping[str, Any]
 Secrets = Mapping[str, str]
@@ -121,11 +125,13 @@ def _tcp(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
 
 
 def _socket(spec: Spec, secrets: Secrets, timeout: float) -> str | None:
-    """Ready when the Unix socket takes a connection."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(timeout)
-        client.connect(spec["path"])
-    return None
+    """Ready when somebody listens at the Unix socket; who connects and says nothing makes some services complain.
+
+    The kernel's table (proc_net(5), ``unix``) has the flag ``__SO_ACCEPTCON`` of those that listen, and their paths.
+    """
+    lines = [line.split(maxsplit=7) for line in _UNIX_SOCKETS.read_text(errors="replace").splitlines()]
+    listening = {os.path.realpath(line[7]) for line in lines if len(line) == 8 and line[3] == _LISTENS}
+    return None if os.path.realpath(spec["path"]) in listening else f"nobody listens at {spec['path']}"
 
 
 def _amqp(spec: Spec, secrets: Secrets, timeout: float) -> str | None:

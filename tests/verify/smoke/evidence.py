@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openstack.exceptions import SDKException
 
+from smoke import guest
 from smoke.cloud import Cloud
 
 #: The level in a line of oslo.log (its default format), and of Open vSwitch.
@@ -20,23 +21,25 @@ def keep(cloud: Cloud, step: str, since: float) -> str:
     """Write the evidence below the log folder; return for the report where it is, and the first lines of trouble."""
     folder = cloud.options.logs / step.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
-    consoles = list(keep_consoles(cloud, folder))
+    consoles = dict(keep_consoles(cloud, folder))
     troubles = {host: lines for host, lines in logged(since).items() if lines}
     for host, lines in troubles.items():
         (folder / f"log-of-{host}.txt").write_text("\n".join([*lines, ""]))
-    shown = [f"\n    {host}: {line}" for host, lines in sorted(troubles.items()) for line in lines[:SHOWN]]
+    shown = [f"\n    {name}: {words}" for name, words in consoles.items() if words]
+    shown += [f"\n    {host}: {line}" for host, lines in sorted(troubles.items()) for line in lines[:SHOWN]]
     kept = [*(f"console of {name}" for name in consoles), *(f"log of {host}" for host in sorted(troubles))]
     return f"; {', '.join(kept)} in {folder}{''.join(shown)}" if kept else ""
 
 
-def keep_consoles(cloud: Cloud, folder: Path) -> Iterator[str]:
-    """Write every server's console and state into the folder; yield the servers' names."""
+def keep_consoles(cloud: Cloud, folder: Path) -> Iterator[tuple[str, str]]:
+    """Write every server's console and state into the folder; yield the servers' names and what their pings came to."""
     for name in cloud.servers:
         with suppress(SDKException):
             server = cloud.server(name)
             words = f"{server.status} task={server.task_state} host={server.compute_host} fault={server.fault}\n"
-            (folder / f"{name}.txt").write_text(words + cloud.console(name))
-            yield name
+            console = cloud.console(name)
+            (folder / f"{name}.txt").write_text(words + console)
+            yield name, guest.heard(console)
 
 
 def logged(since: float) -> Mapping[str, list[str]]:
