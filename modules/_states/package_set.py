@@ -6,7 +6,7 @@ from saltern.packages import todo
 
 
 @outcome.reported
-def installed(name, packages):
+def installed(name, packages, nice=0):
     """Have all the packages installed and nothing half installed; the transaction itself starts no service.
 
     What is missing is installed in one transaction, without recommended packages; configuration files that were changed
@@ -17,8 +17,11 @@ def installed(name, packages):
 
     packages
         Names of the packages.
+
+    nice
+        How far the transaction lets other processes go first, 0 to 19 (nice(1)).
     """
-    apt = debian.Apt()
+    apt = debian.Apt(nice=nice)
     before = apt.query()
     work = todo(packages, before)
     left = apt.leftovers()

@@ -56,6 +56,15 @@ def test_what_others_wait_for_comes_up_while_the_next_packages_are_being_install
         assert second not in highdata.build(plan(host).as_data())
 
 
+def test_packages_for_which_no_host_waits_let_others_go_first() -> None:
+    def gentle(host: str) -> list[str]:
+        data = highdata.build(plan(host).as_data())
+        return [each for each in data if {"nice": 10} in next(iter(data[each].values()))]
+
+    assert gentle("ctl1") == [LAST]
+    assert gentle("cmp1") == PACKAGES[:1]
+
+
 def test_salt_never_has_to_put_off_what_runs_aside() -> None:
     # Salt puts off a parallel state that has to wait for another one, and then keeps no order: one that runs aside
     # needs only what was waited for before, by the state itself or by one that stands before it

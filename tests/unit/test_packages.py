@@ -247,3 +247,8 @@ def test_systemd_and_the_bus_read_anew_what_has_come_where_they_are(apt, monkeyp
     apt._renew()
     assert [command[-1].rpartition(".")[2] for command in asked] == ["daemon-reload", "ReloadConfig"]
     assert "--unset=SYSTEMD_OFFLINE" in asked[0]
+
+
+def test_the_tools_let_others_go_first():
+    assert int(debian.Apt(nice=3)._run(["nice"], 10).stdout) == os.nice(0) + 3
+    assert int(debian.Apt()._run(["nice"], 10).stdout) == os.nice(0)

@@ -33,10 +33,11 @@ _BUS = ("dbus-send", "--system", "--print-reply", "--dest=org.freedesktop.DBus")
 
 @dataclass
 class Apt:
-    """The package manager of this host; ``root`` is where its files lie."""
+    """The package manager of this host; ``root`` is where its files lie, ``nice`` how far it lets others go first."""
 
     root: Path = Path("/")
     lock_timeout: float = 600
+    nice: int = 0
 
     def query(self) -> dict[str, Package]:
         """Return all the packages that dpkg knows."""
@@ -130,7 +131,7 @@ class Apt:
         """Run a tool with both its outputs in one; a call that never ends is an error."""
         try:
             return subprocess.run(
-                command,
+                ["nice", f"--adjustment={self.nice}", *command] if self.nice else command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

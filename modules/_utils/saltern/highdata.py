@@ -36,6 +36,9 @@ PARTS = (
 )
 """What a part's transaction is called, and the tiers of its services."""
 
+NICE = 10
+"""How far a transaction for which no other host waits lets other processes go first, as guests (nice(1))."""
+
 OBJECTS_BEFORE = "registration"
 """The tier of API objects that services need before they start: users, roles, endpoints."""
 
@@ -117,10 +120,16 @@ def _packages(data: Mapping[str, Any]) -> set[str]:
 
 
 def _installed(parts: Sequence[Services], number: int) -> Phase:
-    """Return the transaction of a part; Salt goes on while that of a later part runs."""
-    arguments = {"packages": sorted(set().union(*map(_packages, parts[number].values())))}
-    aside = {"parallel": True} if number else {}
-    return [[(f"host: {PARTS[number][0]} are installed", "package_set.installed", {**arguments, **aside})]]
+    """Return the transaction of a part; Salt goes on while that of a later part runs.
+
+    The one that other hosts wait for comes before what runs there; any other one lets that go first.
+    """
+    arguments: dict[str, Any] = {"packages": sorted(set().union(*map(_packages, parts[number].values())))}
+    arguments |= {"parallel": True} if number else {}
+    tiers = [{data["tier"] for data in each.values()} for each in parts]
+    awaited = "identity" in set().union(*tiers) and tiers[number] != {"dashboard"}
+    arguments |= {} if awaited else {"nice": NICE}
+    return [[(f"host: {PARTS[number][0]} are installed", "package_set.installed", arguments)]]
 
 
 def _each(services: Mapping[str, Any], key: str, function: str) -> Iterator[State]:
