@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from lab import fabric, layout, nodes, outside, router
@@ -39,8 +40,12 @@ def remove(lab: Lab) -> None:
     """Remove the lab's directory: first under a name that no lab has, for half a disk must not count as one."""
     grave = layout.STATE / f".{lab.name}.removed"
     for old in (grave, lab.state):
-        if old.exists():
-            shutil.rmtree(old.rename(grave))
+        # what is not there any more another `lab down --purge` has removed
+        with suppress(FileNotFoundError):
+            old.rename(grave)
+        while grave.exists():
+            with suppress(FileNotFoundError):
+                shutil.rmtree(grave)
 
 
 def leftovers(lab: Lab) -> list[str]:

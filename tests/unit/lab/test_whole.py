@@ -81,6 +81,22 @@ def test_a_lab_is_removed_whole_or_not_at_all(lab: Lab, monkeypatch: pytest.Monk
     down.remove(lab)
 
 
+def test_two_may_remove_a_lab_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lab.state / "nodes/ctl1").mkdir(parents=True)
+    whole = shutil.rmtree
+
+    def raced(path: Path) -> None:
+        inner = path / "nodes/ctl1"
+        if inner.exists():
+            inner.rmdir()
+            raise FileNotFoundError(inner)
+        whole(path)
+
+    monkeypatch.setattr(shutil, "rmtree", raced)
+    down.remove(lab)
+    assert list(layout.STATE.iterdir()) == []
+
+
 def test_nodes_of_hosts_that_left_the_site_are_known(lab: Lab) -> None:
     for name in ("ctl1", "old1"):
         (lab.state / "nodes" / name).mkdir(parents=True)

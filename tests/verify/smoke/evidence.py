@@ -1,8 +1,8 @@
-"""What is kept of a failed step: each server's state and console, and what the hosts' services logged meanwhile."""
+"""What is kept of a failed step: each server's state and console, what the hosts' services logged, pings on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from smoke.cloud import Cloud
 TROUBLE = r"[ |](ERROR|CRITICAL|ERR|EMER)[ |]"
 LINES = 200
 SHOWN = 5
+WIDTH = 400
 
 
 def keep(cloud: Cloud, step: str, since: float) -> str:
@@ -22,12 +23,17 @@ def keep(cloud: Cloud, step: str, since: float) -> str:
     folder = cloud.options.logs / step.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
     consoles = dict(keep_consoles(cloud, folder))
-    troubles = {host: lines for host, lines in logged(since).items() if lines}
+    troubles = logged(since)
     for host, lines in troubles.items():
         (folder / f"log-of-{host}.txt").write_text("\n".join([*lines, ""]))
+    flows = switched()
+    for host, lines in flows.items():
+        (folder / f"pings-in-{host}.txt").write_text("\n".join([*lines, ""]))
     shown = [f"\n    {name}: {words}" for name, words in consoles.items() if words]
-    shown += [f"\n    {host}: {line}" for host, lines in sorted(troubles.items()) for line in lines[:SHOWN]]
-    kept = [*(f"console of {name}" for name in consoles), *(f"log of {host}" for host in sorted(troubles))]
+    for found in (troubles, flows):
+        shown += [f"\n    {host}: {line[:WIDTH]}" for host, lines in sorted(found.items()) for line in lines[:SHOWN]]
+    kept = [f"console of {name}" for name in consoles]
+    kept += [f"log of {host}" for host in sorted(troubles)] + [f"pings in {host}" for host in sorted(flows)]
     return f"; {', '.join(kept)} in {folder}{''.join(shown)}" if kept else ""
 
 
@@ -42,16 +48,28 @@ def keep_consoles(cloud: Cloud, folder: Path) -> Iterator[tuple[str, str]]:
             yield name, guest.heard(console)
 
 
-def logged(since: float) -> Mapping[str, list[str]]:
+def asked(command: str) -> dict[str, list[str]]:
+    """Return host → the lines that a command printed there, of the hosts where it printed any."""
+    from salt.client import LocalClient
+
+    answers = LocalClient().cmd("*", "cmd.run_stdout", [command], timeout=30, kwarg={"ignore_retcode": True})
+    lines = {host: [each for each in str(answer).splitlines() if each] for host, answer in answers.items()}
+    return {host: each for host, each in lines.items() if each}
+
+
+def switched() -> dict[str, list[str]]:
+    """Return host → what its switch does with pings at this moment: the flows of ICMP in Open vSwitch's datapath.
+
+    ovs-vswitchd(8), ``dpctl/dump-flows``.
+    """
+    flows = asked("ovs-appctl dpctl/dump-flows --names")
+    return {host: found for host, lines in flows.items() if (found := [each for each in lines if "proto=1," in each])}
+
+
+def logged(since: float) -> dict[str, list[str]]:
     """Return host → what its services logged as errors since a time (seconds of the epoch), the newest lines of it.
 
     journalctl(1): ``--grep``, ``--since=@SECONDS``; with ``--lines`` the newest comes first.
     """
-    from salt.client import LocalClient
-
     argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--since=@{since:.0f}", f"--lines={LINES}"]
-    words = " ".join([*argv, f"'--grep={TROUBLE}'"])
-    answers = LocalClient().cmd("*", "cmd.run_stdout", [words], timeout=30, kwarg={"ignore_retcode": True})
-    return {
-        host: [each for each in reversed(answer.splitlines()) if each] for host, answer in answers.items() if answer
-    }
+    return {host: lines[::-1] for host, lines in asked(" ".join([*argv, f"'--grep={TROUBLE}'"])).items()}
