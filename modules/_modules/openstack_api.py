@@ -26,6 +26,7 @@ except ImportError:
     HAS_SDK = False
 
 CLOUD = "saltern"
+CLOUDS = "/etc/openstack/clouds.yaml"
 CATALOG = ("region", "service", "endpoint")
 HASHES = """SELECT l.user_id, p.password_hash FROM password p JOIN local_user l ON l.id = p.local_user_id
 WHERE l.user_id IN %s ORDER BY p.created_at_int, p.id"""
@@ -33,6 +34,24 @@ WHERE l.user_id IN %s ORDER BY p.created_at_int, p.id"""
 
 def __virtual__():
     return HAS_SDK or (False, "openstacksdk and PyMySQL are not both installed in Salt's environment")
+
+
+def begin(cloud=CLOUD):
+    """Begin to log in, beside what else the job does; what comes of it shows where a list is first wanted.
+
+    A login that fails, or with credentials that have changed since, is forgotten: it is then done again.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt ctl1 openstack_api.begin
+    """
+    begun = __context__.setdefault("openstack_api.begun", {})
+    if cloud not in begun:
+        pool = ThreadPoolExecutor(1)
+        begun[cloud] = _written(), pool.submit(_connected, cloud)
+        pool.shutdown(wait=False)
 
 
 def objects(kind, owner=None, cloud=CLOUD):
@@ -149,11 +168,27 @@ def _connection(cloud, service="identity"):
         stale.discard(cloud)
         connections.pop(cloud, None)
     if cloud not in connections:
-        connections[cloud] = _connected(cloud)
+        connections[cloud] = _begun(cloud) or _connected(cloud)
     if isinstance(connections[cloud], SalternError):
         # A dry run is told so at once by every further state; a real one tries again.
         raise connections[cloud] if __opts__["test"] else connections.pop(cloud)
     return connections[cloud]
+
+
+def _begun(cloud):
+    """Return the connection that was begun before, once, if it is one and holds."""
+    written, login = __context__.get("openstack_api.begun", {}).pop(cloud, (None, None))
+    if login is None or written != _written():
+        return None
+    return None if isinstance(login.result(), SalternError) else login.result()
+
+
+def _written():
+    """Return when the credentials were written; None when there are none."""
+    try:
+        return os.stat(CLOUDS).st_mtime_ns
+    except OSError:
+        return None
 
 
 def _connected(cloud):

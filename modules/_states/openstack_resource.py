@@ -36,6 +36,19 @@ CLOUD = "saltern"
 HIDDEN = {"old": "(hidden)", "new": "(hidden)"}
 
 
+def begun(name, cloud=CLOUD):
+    """Have the login to the cloud under way, so that the first object need not wait for it; changes nothing.
+
+    name
+        What this is for, for people.
+
+    cloud
+        Entry of clouds.yaml.
+    """
+    __salt__["openstack_api.begin"](cloud)
+    return outcome.success(name, "the login is under way")
+
+
 def present(name, kind, properties=None, cloud=CLOUD):
     """Keep an API object with the given properties.
 

@@ -194,6 +194,8 @@ def _chained(plan: Plan, services: Services) -> dict[str, Any]:
     result: dict[str, Any] = {}
     parts = _parts(services)
     packages = _added(result, _installed(parts, 0), [])
+    if any(each["service"] in services for each in plan.get("resources", [])):
+        _added(result, _free([("client: the login is under way", "openstack_resource.begun", {})]), packages)
     carried: Requisites = []
     for number in range(len(parts)):
         before = [*carried, *packages]
