@@ -60,10 +60,13 @@ def asked(command: str) -> dict[str, list[str]]:
 def switched() -> dict[str, list[str]]:
     """Return host → what its switch does with pings at this moment: the flows of ICMP in Open vSwitch's datapath.
 
-    ovs-vswitchd(8), ``dpctl/dump-flows``.
+    ovs-vswitchd(8), ``dpctl/dump-flows``. Those that drop come first.
     """
-    flows = asked("ovs-appctl dpctl/dump-flows --names")
-    return {host: found for host, lines in flows.items() if (found := [each for each in lines if "proto=1," in each])}
+    flows = {
+        host: sorted((each for each in lines if "proto=1," in each), key=lambda each: "actions:drop" not in each)
+        for host, lines in asked("ovs-appctl dpctl/dump-flows --names").items()
+    }
+    return {host: lines for host, lines in flows.items() if lines}
 
 
 def logged(since: float) -> dict[str, list[str]]:
