@@ -35,7 +35,8 @@ PHASES = {
     "wait": "waits",
 }
 """Module of a state → phase; units have their tier for a phase."""
-LONGEST = {"packages": 60.0, "schema": 1.2, "waits": 20.0, "infrastructure": 2.0, "identity": 2.0, "service": 3.0}
+LONGEST = {"packages": 30.0, "schema": 1.2, "waits": 20.0, "dashboard": 1.0}
+LONGEST |= {"infrastructure": 2.0, "identity": 2.0, "service": 3.0}
 """Seconds for which a phase surely lasts on an empty host: so late, at most, is it hit. Others last for less."""
 COMMANDS = {"apt": ["-x", "apt-get|dpkg"], "sync": ["-f", "(manage|db-manage) .*(sync|upgrade)"]}
 """Programs that are hit rather than all of a minion, as pkill finds them inside the node."""

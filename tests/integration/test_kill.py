@@ -58,7 +58,8 @@ ROUNDS = [
     [Point("controller", "identity", "node", 21), Point("other compute", "infrastructure", "master", 22)],
     [Point("controller", "objects", "master", 23)],
     [Point("controller", "service", "minion", 24), Point("other compute", "files", "node", 25)],
-    [Point("compute", "service", "node", 26), Point("other compute", "service", "minion", 27)],
+    [Point("compute", "service", "node", 26), Point("other compute", "service", "minion", 27),
+     Point("controller", "dashboard", "minion", 30)],
 ]  # fmt: skip
 SYNC = Point("controller", "schema", "sync", 28, state="glance: schema is current")
 TRANSACTION = Point("other compute", "packages", "apt", 29, longest=2.0)
