@@ -80,6 +80,16 @@ def test_salt_never_has_to_put_off_what_runs_aside() -> None:
             waited |= set(required(body))
 
 
+def test_nothing_is_forked_while_the_login_is_under_way() -> None:
+    data = highdata.build(plan("ctl1").as_data())
+    order, login = list(data), "client: the login is under way"
+    first = next(each for each in order if functions({each: data[each]}) == ["openstack_resource.present"])
+    meanwhile = order[order.index(login) : order.index(first)]
+    assert not [each for each in meanwhile if {"parallel": True} in next(iter(data[each].values()))]
+    # without the registration nothing would have ended it before the schemas
+    assert login not in highdata.build(plan("ctl1").as_data(), ["neutron", "nova"])
+
+
 def test_a_part_without_packages_goes_with_the_one_before() -> None:
     whole = plan("ctl1").as_data()
     for name, without in (("horizon", [LAST]), ("nova", [])):

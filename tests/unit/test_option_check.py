@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -136,6 +137,15 @@ class TestCheck:
         first, second = json.loads(capsys.readouterr().out)
         assert first == {"problems": [["DEFAULT.prot", "no such option; did you mean 'port'?"]]}
         assert second == {"missing": ["nowhere"]}
+
+
+def test_each_request_has_a_process_of_its_own(monkeypatch, capsys):
+    # two programs in one process may declare the same option in two ways: DuplicateOptError
+    monkeypatch.setattr(option_check, "answer", lambda request: {"pid": os.getpid()})
+    monkeypatch.setattr(sys, "stdin", io.StringIO("[{}, {}]"))
+    monkeypatch.setattr("logging.disable", lambda level: None)
+    assert option_check.main() == 0
+    assert len({os.getpid(), *(each["pid"] for each in json.loads(capsys.readouterr().out))}) == 3
 
 
 def test_the_script_runs_alone():

@@ -116,8 +116,8 @@ def test_the_console_is_read() -> None:
     answers = guest.pings(CONSOLE, "10.77.0.6")
     assert answers == {1: True, 2: False}
     assert guest.last(answers, 1) == [False]
-    assert guest.heard(CONSOLE) == "10.77.0.6 lost in rounds 2 to 2, 10.77.0.7 lost in rounds 1 to 1"
-    assert guest.heard("") == ""
+    assert guest.newest(CONSOLE) == "10.77.0.6 lost in rounds 2 to 2, 10.77.0.7 lost in rounds 1 to 1"
+    assert guest.newest("") == ""
 
 
 def test_user_data_is_a_script_that_names_its_peers() -> None:

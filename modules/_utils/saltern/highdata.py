@@ -194,8 +194,6 @@ def _chained(plan: Plan, services: Services) -> dict[str, Any]:
     result: dict[str, Any] = {}
     parts = _parts(services)
     packages = _added(result, _installed(parts, 0), [])
-    if any(each["service"] in services for each in plan.get("resources", [])):
-        _added(result, _free([("client: the login is under way", "openstack_resource.begun", {})]), packages)
     carried: Requisites = []
     for number in range(len(parts)):
         before = [*carried, *packages]
@@ -205,6 +203,9 @@ def _chained(plan: Plan, services: Services) -> dict[str, Any]:
         ends = _added(result, phases[0][:1], before)
         if number + 1 < len(parts):
             packages = _added(result, _installed(parts, number + 1), packages)
+        if number == 0 and _objects(plan, services, registration=True):
+            # a thread: none may be under way when Salt forks, as it does before (packages) and after the registration
+            _added(result, _free([("client: the login is under way", "openstack_resource.begun", {})]), before)
         before = [*ends, *_added(result, phases[0][1:], before)]
         for phase in phases[1:]:
             before = _added(result, phase, before)

@@ -45,7 +45,7 @@ def keep_consoles(cloud: Cloud, folder: Path) -> Iterator[tuple[str, str]]:
             words = f"{server.status} task={server.task_state} host={server.compute_host} fault={server.fault}\n"
             console = cloud.console(name)
             (folder / f"{name}.txt").write_text(words + console)
-            yield name, guest.heard(console)
+            yield name, guest.newest(console)
 
 
 def asked(command: str) -> dict[str, list[str]]:

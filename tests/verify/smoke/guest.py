@@ -77,14 +77,14 @@ def pings(console: str, peer: str) -> dict[int, bool]:
     return {int(number): word == "ok" for address, number, word in PING.findall(console) if address == peer}
 
 
-def heard(console: str) -> str:
-    """Return what a guest's pings came to, peer by peer: how many in a row were answered or lost at the end."""
+def newest(console: str) -> str:
+    """Return what a guest's last pings came to, peer by peer: answered or lost, and since which round."""
     words = []
     for peer in dict.fromkeys(address for address, _, _ in PING.findall(console)):
         answers = pings(console, peer)
-        newest = max(answers)
-        turn = next((number for number in sorted(answers, reverse=True) if answers[number] != answers[newest]), 0)
-        words.append(f"{peer} {'answered' if answers[newest] else 'lost'} in rounds {turn + 1} to {newest}")
+        end = max(answers)
+        turn = next((number for number in sorted(answers, reverse=True) if answers[number] != answers[end]), 0)
+        words.append(f"{peer} {'answered' if answers[end] else 'lost'} in rounds {turn + 1} to {end}")
     return ", ".join(words)
 
 
