@@ -82,6 +82,32 @@ def test_nothing_to_do_costs_one_call(converge):
     assert (report.changes, report.troubles) == ({}, {})
 
 
+class Booting(Manager):
+    """Brings a unit up by itself, so many looks later."""
+
+    looks = 3
+
+    def show(self, names):
+        self.looks -= 1
+        if self.looks == 0:
+            self.units["a.service"] = unit("a.service")
+        return super().show(names)
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_what_a_boot_is_bringing_up_is_left_to_it(converge, test):
+    calls, report = converge(Booting(unit(active="activating", sub="start", busy=True)), Wish("a.service"), test=test)
+    assert calls == ["show"] * 3
+    assert (report.changes, report.troubles) == ({}, {})
+
+
+def test_what_never_comes_up_by_itself_is_started(converge, monkeypatch):
+    monkeypatch.setattr(unit_control, "BOOTING", 0.1)
+    calls, report = converge(Manager(unit(active="inactive", sub="dead", busy=True)), Wish("a.service"), timeout=0.1)
+    assert calls[:3] == ["show", "show", "restart a.service"]
+    assert report.changes == {"a.service": "started"}
+
+
 def test_all_that_is_needed_in_one_call_each(converge):
     down = {"active": "inactive", "sub": "dead", "enabled": "disabled"}
     manager = Manager(unit("a.service", **down), unit("b.service", **down, needs_reload=True), unit("c.service"))

@@ -2,7 +2,7 @@
 
 import pytest
 from saltern.errors import SalternError
-from saltern.units import FILE_CLOCK_SLACK, Unit, Wish, banishment, own_files, parse_show, plan, unready
+from saltern.units import FILE_CLOCK_SLACK, Unit, Wish, banishment, coming, own_files, parse_show, plan, unready
 
 START = 1_000_000_000
 LATER, EARLIER = START + 1_000_000, START - 1_000_000
@@ -62,6 +62,29 @@ CASES = {
         {"a.service": "enabled, started"},
     ),
 }
+
+
+COMING = {
+    "waits for its turn, whatever has changed": ({"/etc/a.conf": LATER}, {"active": "inactive", "busy": True}, True),
+    "is being started": ({"/etc/a.conf": EARLIER}, {"active": "activating", "busy": True}, True),
+    "is being started with an old file": ({"/etc/a.conf": LATER}, {"active": "activating", "busy": True}, False),
+    "is being started from an old unit file": (
+        {"/etc/systemd/system/a.service.d": LATER},
+        {"active": "activating", "busy": True},
+        False,
+    ),
+    "is down": ({}, {"active": "inactive"}, False),
+    "dies again and again": ({}, {"active": "activating", "sub": "auto-restart"}, False),
+    "runs": ({}, {"busy": True}, False),
+    "is being stopped": ({}, {"active": "deactivating", "busy": True}, False),
+}
+
+
+@pytest.mark.parametrize("name", COMING)
+def test_what_comes_by_itself(name):
+    times, facts, expected = COMING[name]
+    wish = Wish("a.service", reads=("/etc/a.conf",))
+    assert coming([wish], {"a.service": unit(**facts)}, times) == (["a.service"] if expected else [])
 
 
 @pytest.mark.parametrize("name", CASES)

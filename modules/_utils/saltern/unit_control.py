@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 
 from saltern import systemd
 from saltern.render import redact
-from saltern.units import Plan, Unit, Wish, banishment, own_files, plan, unready
+from saltern.units import Plan, Unit, Wish, banishment, coming, own_files, plan, unready
 from saltern.waiting import ask_all
 
 #: A unit without a probe must have stayed up for this long after it was touched (microseconds).
 SETTLE = 1_000_000
 #: So many restarts by systemd itself mean that waiting longer is useless.
 HOPELESS = 3
+#: Seconds that are given to what systemd is starting by itself when a run begins, as at a boot.
+BOOTING = 60.0
 
 
 @dataclass
@@ -75,7 +77,8 @@ def survey(
 ) -> tuple[Plan, dict[str, Unit]]:
     """Return what is to be done, and the units; unit files that changed are loaded first, except in a dry run.
 
-    So are masked ones: what a masked socket triggers is not known.
+    So are masked ones: what a masked socket triggers is not known. What is coming up by itself is waited for: it needs
+    no second start.
     """
     names = [wish.name for wish in wishes]
     units = control.show(names)
@@ -88,6 +91,10 @@ def survey(
     times |= systemd.times({path for unit in units.values() for path in own_files(unit)}, ctime=True)
     # a file that is replaced changes its directory, too
     times |= dict.fromkeys({*foreseen, *map(os.path.dirname, foreseen)}, time.time_ns() // 1000)
+    end = time.monotonic() + BOOTING
+    while coming(wishes, units, times) and time.monotonic() < end:
+        time.sleep(0.2)
+        units = control.show(names)
     return plan(wishes, units, times), units
 
 

@@ -259,6 +259,20 @@ def _verb(wish: Wish, unit: Unit, times: Times) -> tuple[str, str]:
     return ("reloaded", _because(read)) if read else ("", "")
 
 
+def coming(wishes: Sequence[Wish], units: Mapping[str, Unit], times: Times) -> list[str]:
+    """Return the units that systemd is bringing up by itself, as at a boot, with all that they should have read.
+
+    One that waits for its turn will read what is there then.
+    """
+    busy = ((wish, units[wish.name]) for wish in wishes if units[wish.name].busy)
+    return [
+        unit.name
+        for wish, unit in busy
+        if unit.active == "inactive"
+        or (unit.active == "activating" and not newer((*own_files(unit), *wish.watched), times, unit.started))
+    ]
+
+
 def _because(paths: Iterable[str]) -> str:
     """Return the short names of what changed."""
     return f"{', '.join(dict.fromkeys(path.rstrip('/').rpartition('/')[2] for path in paths))} changed"
