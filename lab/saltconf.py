@@ -49,6 +49,8 @@ def master(lab: Lab) -> dict[str, Any]:
         "extension_modules": "/var/cache/salt/master/extmods",
         "peer_run": {".*": ["pki.sign$"]},
         "auto_accept": False,
+        # Else the master keeps every minion's pillar, secrets and all, on its disk.
+        "minion_data_cache": False,
         "timeout": 60,
         "gather_job_timeout": 30,
         "worker_threads": max(5, len(lab.nodes) + 2),

@@ -42,6 +42,15 @@ def test_a_services_file_applies_that_service(service: str) -> None:
     assert asked == [service]
 
 
+def test_the_orchestration_begins_with_the_controllers() -> None:
+    places = {"site": str(ROOT / "pillar/sites/lab.yaml"), "catalogue": str(ROOT / "pillar/services")}
+    opts = {"ext_pillar": [{"saltern": places}]}
+    steps = runpy.run_path(str(STATES / "orch/deploy.sls"), {"__opts__": opts})["run"]()
+    first, every = (dict(item for each in step["salt.state"] for item in each.items()) for step in steps.values())
+    assert first == {"tgt": ["ctl1"], "tgt_type": "list", "highstate": True}
+    assert every == {"tgt": "*", "batch": "10%", "highstate": True, "require": [{"salt": next(iter(steps))}]}
+
+
 def test_no_file_takes_the_place_of_the_package() -> None:
     """Salt's py renderer registers the module of an SLS under the file's name."""
     assert not (STATES / "saltern.sls").exists()

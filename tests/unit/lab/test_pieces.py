@@ -11,7 +11,7 @@ import yaml
 
 from lab import disk, image, saltconf, sites, status, tagger
 from lab.command import LabError
-from lab.layout import Lab
+from lab.layout import REPOSITORY, Lab
 from lab.mirror import Entry
 from lab.units import Unit, wait
 
@@ -92,6 +92,12 @@ def test_the_master_accepts_nobody_by_itself() -> None:
     assert settings["auto_accept"] is False
     assert "open_mode" not in settings
     assert settings["interface"] == "10.20.0.5"
+
+
+def test_the_master_keeps_no_copy_of_the_pillar() -> None:
+    guide = (REPOSITORY / "docs/operators-guide.md").read_text()
+    assert saltconf.master(sites.load("lab"))["minion_data_cache"] is False
+    assert "\nminion_data_cache: false" in guide
 
 
 @pytest.fixture(scope="module")
