@@ -24,6 +24,8 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0pJt7nN2Xo0Jw3a3pJ3jPz8l3m0m2pZ6V1Y
 EXTERNAL = next(name for name, each in LAB.site.providers.items() if each.external)
 COMPUTE = LAB.site.having("compute")[0].id
 OBJECTS: dict[str, dict[str, Any]] = {
+    "domains": {"guests": {"description": "People from elsewhere"}},
+    "roles": {"auditor": {}},
     "projects": {"science": {"description": "The people downstairs"}},
     "users": {"alice": {"password": {"secret": "alice_password"}, "default_project": "science"}},
     "role_assignments": {"alice in science": {"user": "alice", "project": "science", "role": "member"}},
@@ -46,7 +48,7 @@ OBJECTS: dict[str, dict[str, Any]] = {
                 "port_range_max": 80}
     },
     "aggregates": {"fast": {"hosts": [COMPUTE], "metadata": {"ssd": "true"}}},
-    "keypairs": {"alice": {"public_key": KEY}},
+    "keypairs": {"alice": {"public_key": KEY}, "of-alice": {"public_key": KEY, "user": "alice"}},
 }  # fmt: skip
 SCRIPT = """
 import json, openstack
