@@ -38,7 +38,7 @@ def asked(lab: Lab, *words: str) -> str:
 def test_the_site_is_valid_until_it_is_not(site_file: dict[str, Any]) -> None:
     assert "is valid: " in asked(LAB, "saltern.validate")
     write_site(LAB, {**site_file, "regoin": "RegionTwo"})
-    with pytest.raises(LabError, match=r"exit code 1\b(.|\n)*regoin(.|\n)*did you mean 'region'"):
+    with pytest.raises(LabError, match=r"exit code 1\n(.|\n)*regoin.*unknown; did you mean"):
         runner(LAB, "saltern.validate")
 
 
