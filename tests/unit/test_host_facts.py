@@ -161,6 +161,7 @@ def test_queues_and_policies_by_vhost(programs: Path) -> None:
 
 def test_open_files_with_a_secret_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_facts, "EXPOSED_ROOTS", (str(tmp_path), str(tmp_path / "missing")))
+    tmp_path.chmod(0o755)
     key = "-----BEGIN-----\nabcdefghijklmnopqrstuvwxyz\n-----END-----"
     given = {"password": "correct horse", "short": "abc", "key": key}
     for name, text, mode in (
@@ -176,9 +177,30 @@ def test_open_files_with_a_secret_are_named(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "file").write_text("correct horse")
         (tmp_path / folder).chmod(mode)
+    for folder in host_facts.EXPOSED_SKIPPED_NAMES:
+        (tmp_path / "ajar" / folder).mkdir()
+        (tmp_path / "ajar" / folder / "file").write_text("correct horse")
     (tmp_path / "loop").symlink_to(tmp_path)
     found = host_facts.exposed({"secrets": given})
     assert [Path(each).relative_to(tmp_path).as_posix() for each in found] == ["ajar/file", "key", "open"]
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_root_that_nobody_else_enters_exposes_nothing(
+    mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_facts, "EXPOSED_ROOTS", (str(tmp_path),))
+    (tmp_path / "open").write_text("correct horse")
+    tmp_path.chmod(mode)
+    found = host_facts.exposed({"secrets": {"password": "correct horse"}})
+    assert found == ([str(tmp_path / "open")] if mode & 0o001 else [])
+
+
+@pytest.mark.parametrize("place", ["/var/cache/salt/minion", "/var/cache/keystone", "/var/tmp", "/srv", "/var/log"])
+def test_no_place_where_a_leak_would_stay_is_passed_over(place: str) -> None:
+    above = [str(each) for each in (Path(place), *Path(place).parents)]
+    assert set(above) & set(host_facts.EXPOSED_ROOTS)
+    assert not set(above) & host_facts.EXPOSED_SKIPPED
 
 
 def test_a_file_that_vanishes_holds_nothing(tmp_path: Path) -> None:

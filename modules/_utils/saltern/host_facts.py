@@ -27,8 +27,13 @@ from saltern.render import redact
 Plan = Mapping[str, Any]
 Run = Callable[..., str]
 
-EXPOSED_ROOTS = ("/etc", "/var/log", "/var/lib", "/run", "/tmp", "/opt/saltern", "/usr/local", "/home")  # noqa: S108
-EXPOSED_SKIPPED = frozenset({"/var/lib/dpkg", "/var/lib/apt", "/opt/saltern/salt", "/var/lib/python", "/run/udev"})
+EXPOSED_ROOTS = ("/etc", "/var", "/run", "/tmp", "/opt", "/srv", "/usr/local", "/home", "/root")  # noqa: S108
+EXPOSED_SKIPPED = frozenset(
+    {"/var/lib/dpkg", "/var/lib/apt", "/var/lib/python", "/var/cache/apt", "/opt/saltern/salt", "/run/udev"}
+)
+"""What packages, or their manager, have written: most of the files, and none of them knows a secret."""
+EXPOSED_SKIPPED_NAMES = frozenset({".git", ".venv"})
+"""In a clone of this repository: what it has packed, and the front door's environment."""
 EXPOSED_SIZE = 4 << 20
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts"
 LINK_LOCAL = "169.254.169.254"
@@ -211,7 +216,10 @@ def messaging(plan: Plan) -> dict[str, Any]:
 
 
 def exposed(plan: Plan) -> list[str]:
-    """Return the paths of files that everyone on this host may read and that hold one of the host's secrets."""
+    """Return the paths of files that everyone on this host may read and that hold one of the plan's secrets.
+
+    Those larger than ``EXPOSED_SIZE`` are not read.
+    """
     needles = [needle.encode() for value in plan.get("secrets", {}).values() if (needle := _needle(str(value)))]
     return sorted(path for path in _open_files() if _holds(path, needles))
 
@@ -222,7 +230,7 @@ def _needle(secret: str) -> str:
 
 
 def _open_files() -> Iterator[str]:
-    for root in EXPOSED_ROOTS:
+    for root in filter(_enterable, EXPOSED_ROOTS):
         for folder, names, leaves in os.walk(root):
             names[:] = [name for name in names if _enterable(os.path.join(folder, name))]
             yield from (os.path.join(folder, leaf) for leaf in leaves)
@@ -233,7 +241,8 @@ def _enterable(folder: str) -> bool:
         mode = os.lstat(folder).st_mode
     except OSError:
         return False
-    return folder not in EXPOSED_SKIPPED and stat.S_ISDIR(mode) and bool(mode & stat.S_IXOTH)
+    skipped = folder in EXPOSED_SKIPPED or os.path.basename(folder) in EXPOSED_SKIPPED_NAMES
+    return not skipped and stat.S_ISDIR(mode) and bool(mode & stat.S_IXOTH)
 
 
 def _holds(path: str, needles: Sequence[bytes]) -> bool:
