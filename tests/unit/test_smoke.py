@@ -67,8 +67,19 @@ def test_a_failure_leaves_out_what_needs_it_and_a_skip_skips() -> None:
     assert kept == ["second"]
     summary = runner.summary(done)
     assert (summary["good"], summary["bad"]) == (False, ["second", "third"])
+    assert runner.verdict(summary) == "smoke test: BAD: second, third; skipped: not here, after that"
     assert not runner.summary([])["good"]
+    assert runner.verdict(runner.summary([])) == "smoke test: BAD: no step was run"
     assert runner.line(done[0]).split() == ["ok", "0.0", "s", "first", "well"]
+
+
+def test_evidence_that_cannot_be_kept_does_not_end_the_walk() -> None:
+    def broken(step: str, since: float) -> str:
+        raise OSError("disk full")
+
+    done = list(runner.outcomes(walk().steps, None, broken))
+    assert done[1].words.startswith("expected this, was that; no evidence: OSError: disk full")
+    assert len(done) == 5
 
 
 def test_an_unforeseen_error_tells_its_place() -> None:

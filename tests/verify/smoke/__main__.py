@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from contextlib import suppress
 from pathlib import Path
 
-from openstack.exceptions import SDKException
 from saltern import site
 from saltern.errors import SalternError
 
@@ -33,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def walk(arguments: argparse.Namespace) -> int:
-    """Run the chosen steps, a line for each, and clean up; returns 0 when all went well."""
+    """Run the chosen steps, a line for each, clean up and sum up; returns 0 when all went well."""
     only = {name.strip() for name in arguments.only.split(",") if name.strip()}
     chosen = steps.walk.chosen(arguments.quick, only)
     side = outside.side(arguments.probe_from)
@@ -44,15 +42,31 @@ def walk(arguments: argparse.Namespace) -> int:
         for outcome in runner.outcomes(chosen, cloud, lambda step, since: evidence.keep(cloud, step, since)):
             done.append(outcome)
             print(runner.line(outcome), flush=True)
+    except KeyboardInterrupt:
+        done.append(runner.Outcome("walk", "failed", 0.0, "interrupted"))
     finally:
-        if not arguments.keep:
-            with suppress(KeyboardInterrupt):
-                clouds.move_out(cloud)
-    summary = runner.summary(done)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(summary, indent=1))
-    print(f"smoke test: {'good' if summary['good'] else 'BAD: ' + ', '.join(summary['bad'])}", flush=True)
-    return 0 if summary["good"] else 1
+        cleaned = None if arguments.keep else clean_up(cloud)
+    return report(done, cleaned, arguments.json)
+
+
+def clean_up(cloud: clouds.Cloud) -> runner.Outcome:
+    """Remove what the walk has made; a cloud that does not let it must not cost the summary."""
+    try:
+        return runner.attempted("clean up", lambda: clouds.move_out(cloud))
+    except KeyboardInterrupt:
+        return runner.Outcome("clean up", "failed", 0.0, "interrupted")
+
+
+def report(done: list[runner.Outcome], cleaned: runner.Outcome | None, path: Path | None) -> int:
+    """Print the summary, and a clean-up that failed behind it; returns 0 when all went well."""
+    summary = runner.summary(done, cleaned)
+    left = cleaned is not None and cleaned.result != "ok"
+    print(runner.verdict(summary), flush=True)
+    if cleaned and left:
+        print(runner.line(cleaned), flush=True)
+    if path:
+        path.write_text(json.dumps(summary, indent=1))
+    return 0 if summary["good"] and not left else 1
 
 
 def main() -> int:
@@ -63,7 +77,7 @@ def main() -> int:
         return 0
     try:
         return walk(arguments)
-    except (runner.Failed, SDKException, SalternError, OSError) as error:
+    except (runner.Failed, *clouds.REFUSALS, SalternError, OSError) as error:
         print(f"smoke test: {error}", file=sys.stderr)
         return 2
 

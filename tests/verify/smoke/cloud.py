@@ -14,6 +14,7 @@ from typing import Any
 import openstack
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import NotFoundException, SDKException
 from saltern.model import Site
 
@@ -24,6 +25,8 @@ from smoke.runner import Failed, until
 PREFIX = "saltern-smoke"
 ACTIVE_SECONDS = 300
 READY_SECONDS = 300
+REFUSALS = (SDKException, ClientException)
+"""What calls of the cloud raise: the services' refusals, and what keystoneauth says when nobody is there to refuse."""
 
 
 @dataclass
@@ -73,7 +76,7 @@ class Cloud:
         """Return what a server's serial console holds, empty while there is none."""
         try:
             return str(self.user.compute.get_server_console_output(self.servers[name].id)["output"] or "")
-        except SDKException:
+        except REFUSALS:
             return ""
 
 

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from openstack.exceptions import SDKException
-
 from smoke import guest
-from smoke.cloud import Cloud
+from smoke.cloud import REFUSALS, Cloud
 
 #: The level in a line of oslo.log (its default format), and of Open vSwitch.
 TROUBLE = r"[ |](ERROR|CRITICAL|ERR|EMER)[ |]"
@@ -40,7 +38,7 @@ def keep(cloud: Cloud, step: str, since: float) -> str:
 def keep_consoles(cloud: Cloud, folder: Path) -> Iterator[tuple[str, str]]:
     """Write every server's console and state into the folder; yield the servers' names and what their pings came to."""
     for name in cloud.servers:
-        with suppress(SDKException):
+        with suppress(*REFUSALS):
             server = cloud.server(name)
             words = f"{server.status} task={server.task_state} host={server.compute_host} fault={server.fault}\n"
             console = cloud.console(name)

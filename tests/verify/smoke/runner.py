@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 
@@ -88,21 +89,36 @@ def outcomes(steps: list[Step], world: Any, on_failure: Callable[[str, float], s
     """
     ended: dict[str, str] = {}
     for step in steps:
-        began, since = time.monotonic(), time.time()
+        since = time.time()
         if missing := [name for name in step.needs if ended.get(name, "ok") != "ok"]:
-            ended[step.name] = "skipped" if all(ended[name] == "skipped" for name in missing) else "left out"
-            yield Outcome(step.name, ended[step.name], 0.0, f"needs: {', '.join(missing)}")
-            continue
-        result, words = "ok", ""
-        try:
-            words = step.run(world) or ""
-        except Skipped as reason:
-            result, words = "skipped", str(reason)
-        except Exception as error:
-            result, words = "failed", described(error)
-            words = f"{words}{on_failure(step.name, since)}"
-        ended[step.name] = result
-        yield Outcome(step.name, result, round(time.monotonic() - began, 1), words)
+            result = "skipped" if all(ended[name] == "skipped" for name in missing) else "left out"
+            outcome = Outcome(step.name, result, 0.0, f"needs: {', '.join(missing)}")
+        else:
+            outcome = attempted(step.name, partial(step.run, world))
+        if outcome.result == "failed":
+            outcome.words += kept(on_failure, step.name, since)
+        ended[step.name] = outcome.result
+        yield outcome
+
+
+def attempted(name: str, act: Callable[[], str | None]) -> Outcome:
+    """Run something and return how it ended, whatever it raised."""
+    began, result, words = time.monotonic(), "ok", ""
+    try:
+        words = act() or ""
+    except Skipped as reason:
+        result, words = "skipped", str(reason)
+    except Exception as error:
+        result, words = "failed", described(error)
+    return Outcome(name, result, round(time.monotonic() - began, 1), words)
+
+
+def kept(on_failure: Callable[[str, float], str], name: str, since: float) -> str:
+    """Return where the evidence of a failed step is; why there is none is said, and does not end the walk."""
+    try:
+        return on_failure(name, since)
+    except Exception as error:
+        return f"; no evidence: {described(error)}"
 
 
 def described(error: Exception) -> str:
@@ -119,7 +135,16 @@ def line(outcome: Outcome) -> str:
     return f"{outcome.result:<8} {outcome.seconds:>6.1f} s  {outcome.name:<24} {outcome.words}".rstrip()
 
 
-def summary(done: list[Outcome]) -> dict[str, Any]:
-    """Return all outcomes as data for JSON."""
+def summary(done: list[Outcome], cleaned: Outcome | None = None) -> dict[str, Any]:
+    """Return all outcomes as data for JSON; ``good`` is about the steps alone, ``clean up`` stands beside them."""
     bad = [each.name for each in done if each.result in ("failed", "left out")]
-    return {"good": bool(done) and not bad, "bad": bad, "steps": [asdict(each) for each in done]}
+    skipped = [each.name for each in done if each.result == "skipped"]
+    steps = [asdict(each) for each in done]
+    after = asdict(cleaned) if cleaned else None
+    return {"good": bool(done) and not bad, "bad": bad, "skipped": skipped, "steps": steps, "clean up": after}
+
+
+def verdict(said: dict[str, Any]) -> str:
+    """Return a summary as one line, which names what is bad and what was passed over."""
+    words = "good" if said["good"] else f"BAD: {', '.join(said['bad']) or 'no step was run'}"
+    return f"smoke test: {words}{f'; skipped: {names}' if (names := ', '.join(said['skipped'])) else ''}"

@@ -9,6 +9,7 @@ from smoke import cloud as clouds
 from smoke import guest, novnc
 from smoke.cloud import PREFIX, Cloud
 from smoke.dashboard import log_in
+from smoke.reach import answered, ask, refuses_others
 from smoke.runner import Failed, Skipped, Walk, until
 
 walk = Walk()
@@ -218,7 +219,8 @@ def floating_ip(cloud: Cloud) -> str:
     login = ask(cloud, "ssh", command="hostname").strip()
     if not page.startswith(f"{PREFIX}-{name} ") or login != f"{PREFIX}-{name}":
         raise Failed(f"{floating.floating_ip_address}: page {page!r}, host name {login!r}, expected {PREFIX}-{name}")
-    return f"{floating.floating_ip_address}: ping, HTTP, SSH"
+    refuses_others(cloud)
+    return f"{floating.floating_ip_address}: ping, HTTP, SSH; another key is refused"
 
 
 @walk.step("floating ip")
@@ -232,31 +234,6 @@ def power_off_from_within(cloud: Cloud) -> str:
     clouds.active(cloud, name)
     until(f"{name}: page from the provider's side", lambda: answered(cloud, "http"), 120)
     return f"{name} was {off}, then started"
-
-
-def answered(cloud: Cloud, kind: str) -> bool:
-    """Tell whether a probe of the floating IP is answered."""
-    try:
-        return bool(ask(cloud, kind))
-    except Failed:
-        return False
-
-
-def ask(cloud: Cloud, kind: str, **question: str) -> str:
-    """Ask the instance with the floating IP from the provider's side."""
-    address, vlan = cloud.made["floating"].floating_ip_address, vlan_of(cloud, cloud.made["external"])
-    if kind == "ssh":
-        host_key = guest.told(guest.HOST_KEY, cloud.console(cloud.made["reached"])) or cloud.made.get("host key")
-        if not host_key:
-            raise Failed(f"{cloud.made['reached']}: no host key on the console")
-        cloud.made["host key"] = host_key
-        question |= {"host_key": host_key, "key": cloud.key}
-    return cloud.options.outside.ask({"kind": kind, "address": address, "vlan": vlan, **question})
-
-
-def vlan_of(cloud: Cloud, network: Any) -> int:
-    """Return the VLAN of a network, which the administrator sees."""
-    return int(cloud.admin.network.get_network(network.id).provider_segmentation_id)
 
 
 @walk.step("key pair", "image", "flavor", "security group", "compute hosts")
