@@ -33,7 +33,7 @@ class LocalClient:
 
 
 def module(name: str, **content: Any) -> None:
-    """Have a module of that name, and in the one above it, unless the real one is installed."""
+    """Have a module of that name, and in the one above it."""
     made = ModuleType(name)
     vars(made).update(content)
     sys.modules[name] = made

@@ -39,10 +39,10 @@ def facts() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def met() -> dict[str, dict[str, str]]:
-    """What every host met at every door: host → name of the door → answer."""
+    """What every host that is alive met at every door: host → name of the door → answer."""
     import doors
     import expected
+    import knocking
 
     targets = doors.targets()
-    answers = expected.ask("saltern_facts.reach", list(targets.values()))
-    return {host: dict(zip(targets, said, strict=True)) for host, said in answers.items() if isinstance(said, list)}
+    return knocking.met(targets, expected.alive(), expected.ask("saltern_facts.reach", list(targets.values())))

@@ -17,8 +17,8 @@ FACTS_SECONDS = 120
 
 # What a service listens on beside its openings in the firewall, on the host's own address.
 BESIDE = {"rabbitmq": [("tcp", 4369), ("tcp", 25672)]}
-# Who may listen on every address: the firewall limits who is heard.
-EVERYWHERE = {("tcp", 22), ("udp", 123), ("tcp", 4505), ("tcp", 4506)}
+# Who may listen on every address: the firewall limits who is heard. The salt-master is not among them.
+EVERYWHERE = {("tcp", 22), ("udp", 123)}
 # Openings without a listener of their own: Open vSwitch answers inside its datapath; sshd is the operator's choice;
 # screens and migrations listen while there is one.
 UNHEARD = {22, 6081, 3784}

@@ -9,7 +9,7 @@ from typing import Any
 import expected
 import pytest
 from cryptography.exceptions import InvalidSignature
-from saltern import managed_file, pki
+from saltern import host_facts, managed_file, pki, secrets
 
 Facts = dict[str, Any]
 HOSTS = list(expected.plans())
@@ -174,6 +174,14 @@ def test_clock_follows_the_controller(facts: Facts, host: str) -> None:
 def test_no_secret_lies_open(facts: Facts, host: str) -> None:
     exposed = fact(facts, host, "exposed")
     assert not exposed, f"{host}: everyone may read a secret in: {', '.join(exposed)}"
+
+
+def test_no_secret_of_the_cloud_lies_open_on_the_deploy_host() -> None:
+    """All secrets are here, also those of other hosts: this process reads them itself, no job and no argument does."""
+    known = secrets.read(expected.paths()["secrets"])
+    assert known
+    exposed = host_facts.exposed({"secrets": known})
+    assert not exposed, f"everyone may read a secret of the cloud in: {', '.join(exposed)}"
 
 
 @pytest.mark.parametrize("host", HOSTS)
