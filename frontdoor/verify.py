@@ -13,7 +13,7 @@ from pathlib import Path
 
 from saltern.errors import SalternError
 
-from lab import guest_image, layout, nodes, router, sites
+from lab import guest_image, layout, nodes, preflight, router, sites
 from lab.highstate import PYTHON
 from lab.layout import REPOSITORY, Lab
 
@@ -21,6 +21,8 @@ TESTS = "tests/verify"
 SITE = Path("/etc/saltern/site.yaml")
 GUEST = "var/cache/saltern/guest.qcow2"
 CACHE = Path("/var/cache/saltern/guest")
+NEEDED = {program: preflight.PROGRAMS[program] for program in ("qemu-img", "ping", "ssh")}
+"""What the smoke test starts on this machine: to build its guest image, and to probe from the provider's side."""
 sys.path.append(str(REPOSITORY / TESTS))
 
 
@@ -33,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--no-smoke", action="store_true", help="only testinfra")
     parts.add_argument("--smoke-only", action="store_true", help="only the smoke test")
-    parser.add_argument("--probe-from", default="", metavar="PREFIX", help="command prefix on the provider's side")
+    parser.add_argument(
+        "--probe-from", default="", metavar="PREFIX", help="command prefix on the provider's side, with {vlan}"
+    )
     parser.add_argument("words", nargs=argparse.REMAINDER, help="-- arguments for pytest, or for the smoke test")
 
 
@@ -110,7 +114,10 @@ def with_probes(lab: Lab, argv: Sequence[str]) -> int:
 
 
 def here(arguments: argparse.Namespace, words: Sequence[str]) -> int:
-    """Verify the cloud of the deploy host that this runs on."""
+    """Verify the cloud of the deploy host that this runs on; what the smoke test needs there is installed."""
+    if not arguments.no_smoke and (installed := preflight.install(NEEDED)):
+        sys.stdout.write(f"installed {', '.join(installed)}\n")
+        sys.stdout.flush()
     variables = {**os.environ, **environment(str(REPOSITORY))}
     code = 0
     if not arguments.smoke_only:

@@ -42,14 +42,19 @@ def module(name: str, **content: Any) -> None:
         setattr(sys.modules[above], last, made)
 
 
+def absent(name: str) -> bool:
+    """Tell whether there is neither the real module nor one that was put in its place."""
+    return name not in sys.modules and not importlib.util.find_spec(name)
+
+
 def install() -> None:
     """Have verification's modules importable."""
     if str(VERIFY) not in sys.path:
         sys.path.append(str(VERIFY))
-    if not importlib.util.find_spec("openstack"):
+    if absent("openstack"):
         module("openstack", connect=None)
         module("openstack.exceptions", SDKException=SDKException, NotFoundException=NotFoundException)
-    if not importlib.util.find_spec("salt"):
+    if absent("salt"):
         module("salt")
         module("salt.client", LocalClient=LocalClient)
         module("salt.config", master_config=lambda path: {"ext_pillar": []})

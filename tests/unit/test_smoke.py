@@ -164,6 +164,12 @@ def test_a_probe_runs_behind_its_prefix() -> None:
     server.server_close()
 
 
+@pytest.mark.parametrize("words", ["ip netns exec {net}", "x {}", "x {vlan", "x {vlan.y}"])
+def test_a_prefix_that_cannot_be_filled_in_is_told(words: str) -> None:
+    with pytest.raises(Failed, match=r"--probe-from: .*accepted: a command in which \{vlan\} stands for the VLAN"):
+        outside.side(words)
+
+
 def test_a_probe_without_answer_fails_in_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]

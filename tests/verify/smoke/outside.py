@@ -106,4 +106,8 @@ def side(words: str) -> Outside:
     """Return the provider's side that ``--probe-from`` names."""
     if not words:
         return Nowhere()
+    try:
+        words.format(vlan=1)
+    except (ValueError, LookupError, AttributeError) as error:
+        raise Failed(f"--probe-from: {words!r}: accepted: a command in which {{vlan}} stands for the VLAN") from error
     return Pipe() if words == "-" else Prefix(words.split())
