@@ -82,8 +82,16 @@ def test_who_is_not_watched_is_named(family: list[int], tmp_path: Path) -> None:
     assert not tracing.started(trace.seen(), "true", "of the child")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a namespace")
 def test_a_node_is_its_namespace() -> None:
-    assert os.getpid() in tracing.of_node(os.getpid())
+    with subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "sleep", "60"]) as outer:
+        children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+        wait_for(children)
+        init = int(children.read_text())
+        assert tracing.of_node(init) == [init]
+        assert os.getpid() in tracing.of_node(outer.pid)
+        assert init not in tracing.of_node(outer.pid)
+        outer.kill()
 
 
 SEEN = b"""\
