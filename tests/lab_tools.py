@@ -22,6 +22,7 @@ from lab.units import wait
 from tests.sample import SERVICES, Recognisable
 
 States = dict[str, dict[str, Any]]
+Slip = Mapping[str, Any] | tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,16 @@ def override(data: dict[str, Any], service: str, path: str, section: str, **opti
     files.setdefault(path, {}).setdefault(section, {}).update(options)
 
 
+def mislaid(model: Site, host: str, service: str, path: str, slip: Slip) -> Any:
+    """Return settings for an override that brings a slip into a file: they themselves, or a file's lines with a word
+    in place of another one.
+    """
+    if isinstance(slip, Mapping):
+        return dict(slip)
+    lines = plan(model, host)["services"][service]["files"][path]["settings"]
+    return [line.replace(*slip) for line in lines]
+
+
 def plan(model: Site, host: str) -> dict[str, Any]:
     """Return a host's plan as its minion has it, but for the secrets."""
     return resolve.resolve(model, catalogue.load(SERVICES), Recognisable(), host).as_data()
@@ -126,7 +137,7 @@ def starts(lab: Lab, host: str) -> dict[str, str]:
     units = {unit for data in plan(lab.site, host)["services"].values() for unit in data.get("units", {})}
     show = ("systemctl", "show", "--property=Id,InvocationID,MainPID", *sorted(units))
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in show_blocks(lab, host, show)]
-    return {block["Id"]: f"{block['InvocationID']} {block['MainPID']}" for block in blocks}
+    return {block["Id"]: f"{block['InvocationID']} {block.get('MainPID')}" for block in blocks}
 
 
 def show_blocks(lab: Lab, host: str, command: tuple[str, ...]) -> list[str]:

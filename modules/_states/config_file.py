@@ -13,7 +13,8 @@ def managed(name, service):
 
     The file afterwards has exactly the planned content, owner and mode. Changes name each option with its old and new
     value; secrets read ``<secret>``. Files of kind ``oslo`` with ``check`` namespaces are compared with the options
-    that the installed programs declare (names, types and choices) before they are written.
+    that the installed programs declare (names, types and choices) before they are written; those with ``validate`` are
+    shown to the program's own checker.
 
     name
         Path of the file, a key of ``saltern:services:<service>:files`` in the pillar.
@@ -42,6 +43,12 @@ def managed(name, service):
 
 
 def _checked(file, service):
+    """Return what is found against the file: by the options that are declared, then by the program that reads it."""
+    found = _declared(file, service) if file.namespaces else ([], "")
+    return found if any(found) else file.tried(hostplan.secrets(__pillar__), outcome.foreseen(__context__))
+
+
+def _declared(file, service):
     """Return what a check of the file finds; the first one checks all new files whose programs come with its own."""
     number = part(hostplan.service(__pillar__, service))
     done = __context__.setdefault(CHECKS, {})
@@ -49,5 +56,4 @@ def _checked(file, service):
         entries = hostplan.files(__pillar__, lambda other: part(other) == number)
         files = [ManagedFile.from_plan(path, entry) for path, entry in entries if entry.get("check")]
         done[number] = check(each for each in files if each.current_text() != each.text)
-    found = done[number].get(file.path) or check([file]).get(file.path)
-    return found or ([], "")
+    return done[number].get(file.path) or check([file])[file.path]

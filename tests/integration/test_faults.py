@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 import yaml
 from saltern import catalogue
+from saltern.layers import overlaid
 
 from lab import nodes, sites
 from lab.layout import Lab
 from tests.lab_tools import (
     Answer,
+    Slip,
     answering,
     file_of,
+    mislaid,
     nothing_to_do,
     override,
     plan,
@@ -36,6 +39,22 @@ SALT_CALL = ("salt-call", "--out=json", "--log-level=error", "--retcode-passthro
 GLANCE = "/etc/glance/glance-api.conf"
 UWSGI = "/etc/saltern/uwsgi/glance-api.ini"
 UNIT = "glance-api.service"
+SLIPS: list[tuple[str, str, str, Slip, str]] = [
+    ("glance", "controller", GLANCE, {"DEFAULT": {"image_size_capp": 1}}, "did you mean 'image_size_cap'"),
+    ("glance", "controller", UWSGI, {"uwsgi": {"proceses": 2}}, "unknown config directive: proceses"),
+    ("mariadb", "controller", "/etc/mysql/mariadb.conf.d/90-saltern.cnf", {"mariadbd": {"max_connectoins": 1}},
+     "unknown variable 'max_connectoins"),
+    ("rabbitmq", "controller", "/etc/rabbitmq/rabbitmq.conf", {"cluster_partition_handlnig": "ignore"},
+     "unknown variable: cluster_partition_handlnig"),
+    ("chrony", "controller", "/etc/chrony/chrony.conf", {"maekstep": "1 3"}, "maekstep 1 3"),
+    ("haproxy", "controller", "/etc/haproxy/haproxy.cfg", ("timeout client", "timeout clinet"), "got 'clinet'"),
+    ("firewall", "compute", "/etc/nftables.conf", ("dport", "dprot"), "dprot"),
+    ("libvirt", "compute", "/etc/libvirt/libvirtd.conf", {"max_cleints": 9}, "max_cleints = 9"),
+    ("libvirt", "compute", "/etc/libvirt/qemu.conf", {"vnc_tsl": 1}, "vnc_tsl = 1"),
+    ("migration", "compute", "/etc/saltern/nova-ssh/sshd_config", {"AlowUsers": "nova"}, "AlowUsers"),
+    ("migration", "compute", "/var/lib/nova/.ssh/config", {"BatchMoed": "yes"}, "BatchMoed"),
+]  # fmt: skip
+"""Service, role, file, an override with a slip, and what must be told of it."""
 
 
 @pytest.fixture(scope="module")
@@ -92,18 +111,31 @@ def test_a_bad_site_file_has_a_bad_exit_code_on_the_host_too(lab: Lab, site_file
     assert words.split()[-2:] != ["code", "0"], words
 
 
-def test_a_wrong_option_is_refused_before_anything_is_touched(lab: Lab, site_file: dict[str, Any]) -> None:
-    before, text = starts(lab, CONTROLLER), file_of(lab, CONTROLLER, GLANCE)
-    override(site_file, "glance", GLANCE, "DEFAULT", image_size_capp=1099511627001)
-    write_site(lab, site_file)
-    answer = salt(lab, [CONTROLLER], "state.apply", "glance")
-    assert answer.code != 0
-    comment = answer.not_true(CONTROLLER).get(f"glance: {GLANCE}", "the state was content")
-    assert "image_size_capp" in comment, comment
-    assert "did you mean 'image_size_cap'" in comment, comment
-    assert answer.changes(CONTROLLER) == {}
-    assert file_of(lab, CONTROLLER, GLANCE) == text
-    assert starts(lab, CONTROLLER) == before
+@pytest.mark.parametrize(("service", "role", "path", "slip", "told"), SLIPS, ids=[each[2] for each in SLIPS])
+def test_a_wrong_option_is_refused_before_anything_is_touched(
+    lab: Lab, site_file: dict[str, Any], service: str, role: str, path: str, slip: Slip, told: str
+) -> None:
+    host = lab.site.having(role)[0].id
+    before, text = starts(lab, host), file_of(lab, host, path)
+    change = {"services": {service: {"files": {path: mislaid(lab.site, host, service, path, slip)}}}}
+    write_site(lab, overlaid(site_file, change))
+    for mode in ("test=True", "test=False"):
+        answer = salt(lab, [host], "state.apply", service, mode)
+        assert answer.code != 0, mode
+        comment = answer.not_true(host).get(f"{service}: {path}", "the state was content")
+        assert path in comment, comment
+        assert told in comment, comment
+        assert answer.changes(host) == {}, mode
+        assert file_of(lab, host, path) == text
+        assert starts(lab, host) == before
+    assert left_behind(lab, host) == []
+
+
+def left_behind(lab: Lab, host: str) -> list[str]:
+    """Return the candidates that a check left on a host."""
+    node = lab.node(host)
+    assert node
+    return nodes.call(lab, node, "find", "/etc", "/var/lib", "-xdev", "-name", "*.saltern-*").split()
 
 
 def test_a_service_that_is_not_ready_fails_its_state_and_is_healed(lab: Lab, site_file: dict[str, Any]) -> None:

@@ -22,6 +22,11 @@ def test_the_end_of_what_a_failure_said_is_told():
     assert said.splitlines() == ["exit status 3", *map(str, range(82, 101)), "why"]
 
 
+def test_standard_error_alone_is_told_where_the_rest_is_noise():
+    script = "seq 100; echo why >&2; exit 3"
+    assert commands.run(["sh", "-c", script], timeout=10, errors_only=True) == "exit status 3\nwhy"
+
+
 def test_a_command_that_never_ends_is_killed_with_its_children():
     assert commands.bounded(["sh", "-c", "sleep 60 & wait"], dict(os.environ), 0.2) == "was killed after 0 s"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import yamlfile
+from . import candidate, yamlfile
 from .errors import Problem, Problems, suggestion
 from .model import ROLES
 
@@ -26,11 +26,16 @@ PART_KEYS: Mapping[str, type] = {
     "steps": list,
 }
 """What a part of a service may hold, and the type of each."""
+FILE_KEYS = ("kind", "user", "group", "mode", "check", "validate", "uses", "settings")
+"""What is said of a file."""
+UWSGI_CHECK = ["/usr/bin/uwsgi_python3", "--strict", "--ini", candidate.WORD, "--version"]
+"""What refuses an option that uWSGI does not know: at a start it passes over it without a word."""
 STEP_KEYS = ("id", "phase", "state", "arguments", "unless_role")
 """What a step may hold; the first three it must."""
 PHASES = ("network", "schema", "wait", "final")
 """When a step may come in a host's run."""
 _A_MAPPING = "accepted: a mapping (key: value lines)"
+_A_CHECKER = f"accepted: a list of words, a program's path first, {candidate.WORD} where the candidate's path goes"
 
 
 @dataclass(frozen=True)
@@ -179,13 +184,33 @@ def _part(path: str, value: Any, problems: list[Problem]) -> dict[str, Any]:
         elif isinstance(found, Mapping):
             # a unit of which there is nothing to say may be left empty
             entries = {name: each for name, each in found.items() if key != "units" or each is not None}
-            problems += [Problem(f"{where}:{n}", e, _A_MAPPING) for n, e in entries.items() if not _is_mapping(e)]
+            judge = _file_problems if key == "files" else _entry_problems
+            problems += [problem for name, each in entries.items() for problem in judge(f"{where}:{name}", each)]
         else:
             check = _step_problems if key == "steps" else _word_problems
             problems += [
                 problem for number, each in enumerate(part[key]) for problem in check(f"{where}:{number}", each)
             ]
     return part
+
+
+def _entry_problems(path: str, entry: Any) -> list[Problem]:
+    return [] if _is_mapping(entry) else [Problem(path, entry, _A_MAPPING)]
+
+
+def _file_problems(path: str, file: Any) -> list[Problem]:
+    if not _is_mapping(file):
+        return _entry_problems(path, file)
+    found = [Problem(f"{path}:{key}", None, suggestion(key, FILE_KEYS)) for key in file if key not in FILE_KEYS]
+    if "validate" in file and not _is_checker(file["validate"]):
+        found.append(Problem(f"{path}:validate", file["validate"], _A_CHECKER))
+    return found
+
+
+def _is_checker(words: Any) -> bool:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return False
+    return words[:1] != [] and words[0].startswith("/") and any(candidate.WORD in word for word in words[1:])
 
 
 def _step_problems(path: str, step: Any) -> list[Problem]:

@@ -24,15 +24,18 @@ def run(
     environment: Mapping[str, str] | None = None,
     stdin: str = "",
     umask: int = -1,
+    errors_only: bool = False,
 ) -> str:
     """Run a command; return an empty text, or how it failed with the end of its output.
 
-    Both of its outputs are one. A secret belongs into ``stdin`` or ``environment``, never into the command.
+    Both of its outputs are one, or only standard error counts. A secret belongs into ``stdin`` or ``environment``,
+    never into the command.
     """
     # the command dies with this process: one that lives on would meet the next run's
     wrapper = ["setpriv", *_identity(user), "--pdeathsig=KILL", "--"]
     home = {"HOME": pwd.getpwnam(user).pw_dir} if user else {}
-    return bounded([*wrapper, *command], {**ENVIRONMENT, **home, **(environment or {})}, timeout, stdin, umask)
+    merged = {**ENVIRONMENT, **home, **(environment or {})}
+    return bounded([*wrapper, *command], merged, timeout, stdin, umask, errors_only)
 
 
 def _identity(user: str) -> list[str]:
@@ -47,18 +50,24 @@ def _identity(user: str) -> list[str]:
 
 
 def bounded(
-    command: Sequence[str], environment: Mapping[str, str], timeout: float, stdin: str = "", umask: int = -1
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float,
+    stdin: str = "",
+    umask: int = -1,
+    errors_only: bool = False,
 ) -> str:
     """Run a command with an end: after the time-out its whole process group is killed."""
+    out, errors = (subprocess.DEVNULL, subprocess.PIPE) if errors_only else (subprocess.PIPE, subprocess.STDOUT)
     try:
         process = subprocess.Popen(
             command, env=environment, cwd="/", umask=umask, start_new_session=True, text=True, errors="replace",
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE, stdout=out, stderr=errors,
         )  # fmt: skip
     except OSError as error:
         raise SalternError(f"{command[0]}: {error.strerror}") from error
     try:
-        output, _ = process.communicate(stdin, timeout=timeout)
+        output = "".join(filter(None, process.communicate(stdin, timeout=timeout)))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -103,7 +103,6 @@ def uwsgi(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     settings = {
         "http-socket": f"127.0.0.1:{params['port']}",
         "wsgi-file": params["wsgi"],
-        "name": params["api"],
         "uid": user,
         "gid": params.get("group", user),
         "chdir": params.get("directory", f"/var/lib/{user}"),

@@ -7,12 +7,12 @@ import json
 import os
 import pwd
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saltern import atomic, option_check
+from saltern import atomic, candidate, option_check
 from saltern.differences import differences
 from saltern.errors import Problem, Problems, SalternError
 from saltern.render import HEADER, SECRET, render
@@ -39,6 +39,7 @@ class ManagedFile:
     mode: int
     namespaces: tuple[str, ...]
     python: str = SYSTEM_PYTHON
+    checker: tuple[str, ...] = ()
 
     @classmethod
     def from_plan(cls, path: str, spec: Mapping[str, Any]) -> ManagedFile:
@@ -57,6 +58,7 @@ class ManagedFile:
             mode=int(mode, 8),
             namespaces=tuple(spec.get("check") or ()),
             python=str(spec.get("python") or SYSTEM_PYTHON),
+            checker=tuple(spec.get("validate") or ()),
         )
 
     def current_text(self) -> str | None:
@@ -103,6 +105,16 @@ class ManagedFile:
             return atomic.hand_over(self.path, self.mode, owner)
         Path(self.path).parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         return atomic.write(self.path, self.text, self.mode, owner)
+
+    def tried(self, secrets: Mapping[str, str], foreseen: Collection[str] = ()) -> Checked:
+        """Return what the program that reads the file has against it.
+
+        ``foreseen`` are the files that a dry run has not written: a checker that opened one would say it is missing.
+        """
+        missing = sorted(path for path in foreseen if path in self.text and not os.path.exists(path))
+        if self.checker and not missing:
+            return candidate.checked(self.path, self.text, self.checker, secrets)
+        return [], f"{missing[0]} is not there yet" if self.checker else ""
 
     def checked(self, found: Mapping[str, Any]) -> Checked:
         """Return for people what the programs answered about the file."""

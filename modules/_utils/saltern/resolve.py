@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .catalogue import CHOICES, Catalogue, Service, drop_in_path, under_uwsgi, uwsgi_path
+from .catalogue import CHOICES, UWSGI_CHECK, Catalogue, Service, drop_in_path, under_uwsgi, uwsgi_path
 from .derive import PLACEHOLDER, Context, Part, filled, split_facts
 from .errors import Problem, Problems, SalternError, suggestion
 from .groups import USES, firewall_openings, names
@@ -31,6 +31,7 @@ class FilePlan:
     group: str = "root"
     mode: str = "0644"
     check: tuple[str, ...] = ()
+    validate: tuple[str, ...] = ()
     layered: Layered = ()
 
     @property
@@ -48,6 +49,7 @@ class FilePlan:
             "group": self.group,
             "mode": self.mode,
             "check": list(self.check),
+            "validate": list(self.validate),
         }
 
 
@@ -173,7 +175,8 @@ def _part(site: Site, service: Service, host: Host) -> dict[str, Any] | None:
     for name, api in part["apis"].items():
         path, reads = uwsgi_path(name), list(api.get("reads", []))
         if under_uwsgi(api):
-            result["files"][path] = {"kind": "ini", "uses": [{"uwsgi": {"api": name, **api}}]}
+            uses = [{"uwsgi": {"api": name, **api}}]
+            result["files"][path] = {"kind": "ini", "uses": uses, "validate": UWSGI_CHECK}
             reads.append(path)
         if under_uwsgi(api) and not api.get("own_unit"):
             result["files"][drop_in_path(api)] = {"kind": "ini", "uses": [{"uwsgi_unit": {"api": name}}]}
@@ -212,6 +215,7 @@ def _file(ctx: Context, path: str, entry: Mapping[str, Any]) -> FilePlan:
         settings=settings,
         secret=secret_names(kind, layered),
         check=tuple(entry.get("check", ())),
+        validate=tuple(entry.get("validate", ())),
         layered=layered,
         **attributes,
     )
