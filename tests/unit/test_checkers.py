@@ -5,7 +5,6 @@ Those are tried that are installed on this machine; the integration tests meet a
 
 import os
 import shutil
-import time
 from dataclasses import replace
 from functools import cache
 
@@ -31,7 +30,6 @@ SLIPS = {
     "/etc/saltern/uwsgi": ("thunder-lock", "thunderlock"),
 }
 """Of each file (of a directory: of all in it) a word, and how somebody may write it."""
-SECONDS = 15
 
 
 @cache
@@ -87,9 +85,7 @@ INSTALLED = [name for name, file in files().items() if os.getuid() == 0 and shut
 @pytest.mark.parametrize("name", INSTALLED)
 def test_it_takes_what_we_render_and_refuses_a_slip(name, here) -> None:
     file = here(files()[name])
-    began = time.monotonic()
     assert file.tried({}) == ([], "")
-    assert time.monotonic() - began < SECONDS
     right, wrong = slip(files()[name])
     refused, unchecked = replace(file, text=file.text.replace(right, wrong, 1)).tried({})
     assert unchecked == ""

@@ -14,6 +14,22 @@ from saltern.errors import SalternError
 
 WORD = "CANDIDATE"
 """What stands for the candidate's path in the words of a checker."""
+# As the broker does it at its start (rabbit_prelaunch_conf).
+_RABBITMQ = r"""
+[Path] = init:get_plain_arguments(),
+Plugins = "/usr/lib/rabbitmq/lib/*/plugins/*/",
+code:add_pathsa(filelib:wildcard(Plugins ++ "ebin")),
+Schema = cuttlefish_schema:files(filelib:wildcard(Plugins ++ "priv/schema/*.schema")),
+Errors = case cuttlefish_conf:files([Path]) of
+  {errorlist, Unread} -> Unread;
+  Conf -> case cuttlefish_generator:map(Schema, Conf) of {error, _, {errorlist, Found}} -> Found; _ -> [] end
+end,
+[io:format(standard_error, "~ts~n", [cuttlefish_error:xlate(Error)]) || {error, Error} <- Errors],
+halt(min(length(Errors), 1)).
+"""
+_ERLANG = ("/usr/bin/erl", "+S1", "-noinput", "-boot", "no_dot_erlang", "-env", "ERL_CRASH_DUMP_BYTES", "0")
+CHECKERS: Mapping[str, tuple[str, ...]] = {"rabbitmq": (*_ERLANG, "-eval", _RABBITMQ, "-extra", WORD)}
+"""Checkers that need more than a command line: what the catalogue calls them → their words."""
 TIMEOUT = 30
 WIDTH = 400
 """How much is told of a line."""

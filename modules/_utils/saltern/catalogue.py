@@ -35,7 +35,10 @@ STEP_KEYS = ("id", "phase", "state", "arguments", "unless_role")
 PHASES = ("network", "schema", "wait", "final")
 """When a step may come in a host's run."""
 _A_MAPPING = "accepted: a mapping (key: value lines)"
-_A_CHECKER = f"accepted: a list of words, a program's path first, {candidate.WORD} where the candidate's path goes"
+_A_CHECKER = (
+    f"accepted: a list of words, a program's path first, {candidate.WORD} where the candidate's path goes;"
+    f" or one of {', '.join(candidate.CHECKERS)}"
+)
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,8 @@ def _file_problems(path: str, file: Any) -> list[Problem]:
 
 
 def _is_checker(words: Any) -> bool:
+    if isinstance(words, str):
+        return words in candidate.CHECKERS
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return False
     return words[:1] != [] and words[0].startswith("/") and any(candidate.WORD in word for word in words[1:])
