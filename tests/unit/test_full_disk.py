@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saltern import atomic, outcome
-from saltern.errors import described
+from saltern import atomic, outcome, pki
+from saltern.errors import SalternError, described
 
 from frontdoor import __main__ as main
 
@@ -58,6 +58,13 @@ def test_a_file_that_cannot_be_replaced_is_named_and_nothing_is_left(tmp_path: P
         atomic.write(str(tmp_path / "x"), "text", 0o600)
     assert described(caught.value) == f"{tmp_path}/x: Is a directory"
     assert [each.name for each in tmp_path.iterdir()] == ["x"]
+
+
+def test_an_authority_that_cannot_be_written_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place, said in ((f"{tmp_path}/file/pki", r"services\.key: Not a directory"), ("/proc/none", "No such file")):
+        with pytest.raises(SalternError, match=rf"^{place}.*{said}"):
+            pki.ensure_authority(place, "services")
 
 
 @pytest.mark.parametrize(
