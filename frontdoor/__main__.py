@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from saltern.errors import SalternError
+from saltern.errors import SalternError, described
 
 Verb = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int | None]]
 MODULES = ("site_verbs", "lab_verbs", "verify", "testing", "bench")
@@ -45,19 +46,44 @@ def parser(table: dict[str, Verb]) -> argparse.ArgumentParser:
     return top
 
 
+def lost_output() -> OSError | None:
+    """Return why standard output takes no more, if so; the interpreter, which flushes it at exit, is then content."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OSError(error.errno, error.strerror, "standard output")
+    return None
+
+
+def done(words: list[str] | None) -> int:
+    """Run a verb to its end, its output written; so is a help text, with which the parser exits."""
+    try:
+        arguments = parser(verbs()).parse_args(words)
+        code = arguments.run(arguments) or 0
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
 def main(words: list[str] | None = None) -> int:
     """Run a verb; what the operator can act on is said in words, without a traceback."""
-    arguments = parser(verbs()).parse_args(words)
     try:
-        return arguments.run(arguments) or 0
+        return done(words)
     except SalternError as error:
         sys.stderr.write(f"{error}\n")
         return TROUBLE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where it stopped\n")
         return 130
-    except BrokenPipeError:
-        return 141
+    except OSError as error:
+        lost = lost_output()
+        if isinstance(error, BrokenPipeError):
+            return 141
+        sys.stderr.write(f"{described(lost or error)}\n")
+        return TROUBLE
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from lab.command import LabError
 from lab.layout import Lab
 from tests.bench.figures import Figure, good, lines
 
-RUNS = {"second": 5, "memory": 3, "deploy": 1}
+RUNS = {"second": 5, "memory": 3, "deploy": 3}
 """How often each part that counts runs is run when nothing else is said."""
 
 
@@ -59,9 +59,11 @@ PARTS: dict[str, tuple[str, Callable[[Lab, int], list[Figure]]]] = {
     "second": ("a highstate with nothing to do, against one test.nop", second),
     "memory": ("memory of the lab at rest", memory),
     "times": ("where the time of the last highstate went", times),
-    "deploy": ("empty nodes to the first instance, against apt-get alone (long, in a lab of its own)", deploy),
+    "deploy": ("empty nodes to the first instance, against apt-get alone", deploy),
 }
-USUAL = ("render", "second", "memory", "times")
+LONG = {"deploy": "long, in a lab of its own"}
+"""What is measured only when it is named, and why."""
+USUAL = tuple(name for name in PARTS if name not in LONG)
 """What is measured when no part is named."""
 RUNNING = ("second", "memory")
 """The parts that need the lab up."""
@@ -70,7 +72,9 @@ RUNNING = ("second", "memory")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "\n".join(["parts:", *(f"  {name:<8} {text}" for name, (text, _) in PARTS.items())])
+    why = {name: f" ({reason})" for name, reason in LONG.items()}
+    told = (f"  {name:<8} {text}{why.get(name, '')}" for name, (text, _) in PARTS.items())
+    parser.epilog = "\n".join(["parts:", *told])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(USUAL)}")
     parser.add_argument("--site", default="lab", metavar="FILE|NAME", help="the lab's site")
     parser.add_argument("--runs", type=int, metavar="N", help="runs of each thing (default: " + _defaults() + ")")
@@ -103,6 +107,13 @@ def measured(parts: Sequence[str], lab: Lab, runs: int | None) -> list[Figure]:
     return found
 
 
+def left_out(parts: Sequence[str]) -> str:
+    """Return what was not measured, and how it is."""
+    others = [name for name in PARTS if name not in parts]
+    said = "; ".join(f"{name} ({LONG[name]}): `./saltern bench {name}`" for name in others)
+    return f"not measured: {said}"
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; the exit code tells whether all budgets are met."""
     parts, lab = arguments.parts or list(USUAL), sites.load(arguments.site)
@@ -110,6 +121,10 @@ def run(arguments: argparse.Namespace) -> int:
     figures = measured(parts, lab, arguments.runs)
     text = json.dumps([each.as_data() for each in figures], indent=1) if arguments.json else "\n".join(lines(figures))
     sys.stdout.write(f"{text}\n")
+    if not arguments.parts:
+        sys.stdout.flush()
+        # as data the figures are for programs
+        (sys.stderr if arguments.json else sys.stdout).write(f"{left_out(parts)}\n")
     return 0 if good(figures) else 1
 
 

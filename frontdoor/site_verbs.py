@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from saltern import planning, site, verbs, yamlfile
+from saltern import atomic, planning, site, verbs, yamlfile
 from saltern.errors import Problem, Problems, SalternError
 
 from frontdoor import site_template
@@ -52,14 +52,18 @@ def inputs(args: Namespace, otherwise: str | None = None) -> verbs.Inputs:
 def answer(act: Callable[[], str]) -> int:
     """Print what an action returns, or every problem it raises; return the exit code."""
     try:
-        sys.stdout.write(act())
-        sys.stdout.flush()
+        text = act()
     except SalternError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader (a pager, head) has gone; keep the interpreter's own flush from failing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
     return 0
 
 
@@ -144,12 +148,16 @@ def init_arguments(parser: ArgumentParser) -> None:
 
 
 def init(args: Namespace) -> int:
-    """Write a first site file where there is none, and add the secrets that the secrets file lacks."""
+    """Write a first site file where there is none, and add the secrets that the secrets file lacks.
+
+    Directories that are not there are made.
+    """
     path = find_site(args.site)
     secrets = Path(args.secrets) if args.secrets else path.with_name("secrets.yaml")
 
     def act() -> str:
         said = [f"{path}: kept as it is" if there(path) else write_site(path, args)]
+        made(secrets.parent)
         added = verbs.complete_secrets(verbs.Inputs(path, REPOSITORY / "pillar/services", secrets))
         said.append(f"{secrets}: {len(added)} secrets added (mode 0600)")
         return "\n".join([*said, f"next: ./saltern validate {path}\n"])
@@ -162,12 +170,23 @@ def write_site(path: Path, args: Namespace) -> str:
     answers = answers_of(args, ask if sys.stdin.isatty() else lambda question, default: default)
     text = site_template.text(answers)
     site.parse(yamlfile.parse(text, str(path)))
+    made(path.parent)
     try:
-        with path.open("x") as file:
-            file.write(text)
+        atomic.write(str(path), text, 0o644)
     except OSError as error:
         raise Problems([Problem(str(path), error.strerror, "a file that can be written")]) from error
     return f"{path}: written; look through it and fill in provider networks and time servers"
+
+
+def made(directory: Path) -> None:
+    """Make a directory that is not there, and those above it, open to read: services' certificates lie below it."""
+    missing = [each for each in (directory, *directory.parents) if not there(each)]
+    for each in reversed(missing):
+        try:
+            each.mkdir(exist_ok=True)
+            each.chmod(0o755)
+        except OSError as error:
+            raise Problems([Problem(str(each), error.strerror, "a directory that can be made")]) from error
 
 
 def ask(question: str, default: str) -> str:

@@ -19,6 +19,7 @@ from lab.command import LabError, last_words, run
 
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_VARIABLES = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+PINNED = "--constraint=/mnt/constraints.txt"
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -154,11 +155,14 @@ def salt(root: Path) -> None:
     wheels = root.with_suffix(".wheels")
     shutil.rmtree(wheels, ignore_errors=True)
     wheels.mkdir()
+    (wheels / "constraints.txt").write_text("".join(f"{pin}\n" for pin in recipe.CONSTRAINTS))
     build_wheels(root, wheels)
+    if loose := unpinned(wheels, recipe.CONSTRAINTS):
+        raise LabError(f"{recipe.PINS}: not pinned: {', '.join(loose)}")
     bind(wheels, root, "/mnt")
     inside(root, "python3", "-m", "venv", "/opt/saltern/salt")
     pip = "/opt/saltern/salt/bin/pip"
-    inside(root, pip, "install", "--quiet", "--no-index", "--find-links=/mnt", *recipe.LIBRARIES)
+    inside(root, pip, "install", "--quiet", "--no-index", "--find-links=/mnt", PINNED, *recipe.LIBRARIES)
     run("umount", root / "mnt")
     shutil.rmtree(wheels)
 
@@ -186,9 +190,23 @@ def build_wheels(root: Path, wheels: Path) -> None:
     bind(wheels, copy, "/mnt")
     environment = {**settings, "PIP_CACHE_DIR": "/var/cache/pip"}
     inside(copy, "python3", "-m", "venv", "/opt/venv")
-    inside(copy, "/opt/venv/bin/pip", "wheel", "--quiet", "--wheel-dir=/mnt", *recipe.LIBRARIES, env=environment)
+    pip = "/opt/venv/bin/pip"
+    inside(copy, pip, "wheel", "--quiet", "--wheel-dir=/mnt", PINNED, *recipe.LIBRARIES, env=environment)
     run("umount", "--recursive", copy)
     shutil.rmtree(scratch)
+
+
+def unpinned(wheels: Path, constraints: Iterable[str]) -> list[str]:
+    """Return the wheels, as NAME==VERSION, that the constraints do not pin at exactly this version."""
+    pinned = set(map(plain, constraints))
+    found = ("==".join(wheel.name.split("-")[:2]) for wheel in wheels.glob("*.whl"))
+    return sorted(each for each in found if plain(each) not in pinned)
+
+
+def plain(pin: str) -> str:
+    """Return NAME==VERSION in the one form in which names are compared."""
+    name, _, version = pin.partition("==")
+    return f"{re.sub('[-_.]+', '-', name).lower()}=={version.strip()}"
 
 
 def finish(root: Path) -> None:

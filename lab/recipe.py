@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 SUITE = "trixie"
 
 # Counted up when the way the image is built changes.
@@ -41,10 +43,13 @@ LIBRARIES = (
     "pytest==9.2.0",
     "pytest-testinfra==10.2.2",
 )
+PINS = Path(__file__).resolve().parent.parent / "salt-constraints.txt"
+# What those pull in, too, and each of them at exactly one version.
+CONSTRAINTS = tuple(line for line in PINS.read_text().splitlines() if not line.startswith("#"))
 # Present only while wheels are built.
 COMPILER = ("gcc", "libc6-dev", "python3-dev")
 
-IMAGE = (BUILD, SUITE, PACKAGES, LIBRARIES, COMPILER)
+IMAGE = (BUILD, SUITE, PACKAGES, LIBRARIES, CONSTRAINTS, COMPILER)
 """What the image depends on."""
 
 COMMANDS = ("salt", "salt-call", "salt-key", "salt-master", "salt-minion", "salt-run")

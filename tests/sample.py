@@ -56,3 +56,17 @@ def real_catalogue() -> Any:
 def plan(host: str, data: Mapping[str, Any] | None = None) -> Any:
     """Return the plan of one host of the sample site."""
     return resolve.resolve(sample_site(data), real_catalogue(), Recognisable(), host)
+
+
+def golden_sites() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return a host of each kind and its site: what is kept under ``render/golden``, and tested in all its parts."""
+    data = sample_data()
+    everything = {"roles": ["deploy", "controller", "compute"], "address": "10.20.0.11",
+                  "interfaces": {"eth0": {"carries": "management"}, "eth1": {"carries": "trunk"}}}  # fmt: skip
+    return {
+        "deploy": ("deploy", data),
+        "controller": ("ctl1", data),
+        "compute": ("cmp1", data),
+        "compute-tcp": ("cmp1", {**data, "live_migration": "tcp"}),
+        "allinone": ("aio", {**data, "hosts": {"aio": everything}}),
+    }

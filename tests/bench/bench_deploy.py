@@ -132,8 +132,13 @@ def figures(source: Path, runs: int) -> list[Figure]:
             say(f"{number + 1} of {runs}: apt-get install of the same packages")
             empty(lab)
             alone.append(installed(lab))
-    whole, bare = median(map(sum, clouds)), median(alone)
-    note = f"medians of {runs}: highstate {median(first for first, _ in clouds):.0f} s"
+    return judged(clouds, alone)
+
+
+def judged(clouds: list[tuple[float, float]], alone: list[float]) -> list[Figure]:
+    """Return the medians of both times and their ratio."""
+    whole, bare, runs = median(map(sum, clouds)), median(alone), len(alone)
+    note = f"{f'medians of {runs}' if runs > 1 else 'one run'}: highstate {median(first for first, _ in clouds):.0f} s"
     note += f", then instance {median(second for _, second in clouds):.0f} s"
     return [
         Figure("empty nodes → reachable instance", whole, "s", note=note),

@@ -3,7 +3,6 @@
 ``SALTERN_GOLDEN=write pytest tests/render`` writes them anew; read the difference before you commit it.
 """
 
-import configparser
 import os
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,9 @@ from typing import Any
 import pytest
 from saltern import highdata, render
 
-from tests.sample import plan, sample_data
+from tests.sample import golden_sites, plan
 
 GOLDEN = Path(__file__).parent / "golden"
-
-
-def variants() -> dict[str, tuple[str, dict[str, Any]]]:
-    data = sample_data()
-    everything = {"roles": ["deploy", "controller", "compute"], "address": "10.20.0.11",
-                  "interfaces": {"eth0": {"carries": "management"}, "eth1": {"carries": "trunk"}}}  # fmt: skip
-    return {
-        "deploy": ("deploy", data),
-        "controller": ("ctl1", data),
-        "compute": ("cmp1", data),
-        "compute-tcp": ("cmp1", {**data, "live_migration": "tcp"}),
-        "allinone": ("aio", {**data, "hosts": {"aio": everything}}),
-    }
 
 
 def rendered(host: str, data: dict[str, Any]) -> str:
@@ -42,9 +28,9 @@ def rendered(host: str, data: dict[str, Any]) -> str:
     return "\n".join([*parts, f"##### states\n{states}"])
 
 
-@pytest.mark.parametrize("name", variants())
+@pytest.mark.parametrize("name", golden_sites())
 def test_files_are_as_they_were_agreed(name: str) -> None:
-    text, kept = rendered(*variants()[name]), GOLDEN / f"{name}.txt"
+    text, kept = rendered(*golden_sites()[name]), GOLDEN / f"{name}.txt"
     if os.environ.get("SALTERN_GOLDEN") == "write":
         GOLDEN.mkdir(exist_ok=True)
         kept.write_text(text)
@@ -52,32 +38,22 @@ def test_files_are_as_they_were_agreed(name: str) -> None:
     assert "canary" not in text.replace("public half of canary", "")
 
 
-@pytest.mark.parametrize("name", variants())
+@pytest.mark.parametrize("name", golden_sites())
 def test_each_service_alone_compiles_on_each_role(name: str) -> None:
-    host, data = variants()[name]
+    host, data = golden_sites()[name]
     whole = plan(host, data).as_data()
     for service in whole["services"]:
         for body in highdata.build(whole, [service]).values():
             assert len(body) == 1
 
 
-@pytest.mark.parametrize("name", variants())
+@pytest.mark.parametrize("name", golden_sites())
 def test_units_read_only_what_the_plan_brings(name: str) -> None:
     """A path that nobody writes would never restart the unit: a typo in ``reads`` must not pass."""
-    whole = plan(*variants()[name]).as_data()["services"].values()
+    whole = plan(*golden_sites()[name]).as_data()["services"].values()
     files = {path for service in whole for path in service["files"]}
     pki = {each[key] for service in whole for each in service.get("certificates", {}).values()
            for key in ("cert", "key", "ca_file", "bundle") if key in each}  # fmt: skip
     for service in whole:
         for unit, each in service.get("units", {}).items():
             assert set((each or {}).get("reads", [])) <= files | pki, unit
-
-
-@pytest.mark.parametrize("name", variants())
-def test_oslo_files_are_read_back_as_they_were_meant(name: str) -> None:
-    for service in plan(*variants()[name]).services.values():
-        for path, entry in service.files.items():
-            if entry.kind == "oslo":
-                reader = configparser.RawConfigParser(strict=True, default_section="")
-                reader.read_string(render.render("oslo", entry.as_data()["settings"]))
-                assert set(reader.sections()) == {key for key, value in entry.settings.items() if value}, path

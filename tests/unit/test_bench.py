@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from frontdoor import __main__ as main
+from frontdoor import bench
 from lab.command import LabError
-from tests.bench import bench_render, bench_rest
+from tests.bench import bench_deploy, bench_render, bench_rest
 from tests.bench.figures import Figure, good, lines
 
 
@@ -69,3 +71,49 @@ def test_figures_are_printed_as_data(capsys: pytest.CaptureFixture[str], monkeyp
     assert main.main(["bench", "render", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert [figure["unit"] for figure in data] == ["s", "MB", "x"]
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Parts that measure nothing: how often each was to run."""
+    found: dict[str, int] = {}
+
+    def part(name: str) -> Callable[[object, int], list[Figure]]:
+        return lambda lab, runs: found.update({name: runs}) or [Figure(name, 1, "s")]
+
+    monkeypatch.setattr(bench, "PARTS", {name: (text, part(name)) for name, (text, _) in bench.PARTS.items()})
+    monkeypatch.setattr(bench, "refuse", lambda *given: None)
+    return found
+
+
+LEFT = "not measured: deploy (long, in a lab of its own): `./saltern bench deploy`"
+
+
+def test_a_plain_run_ends_with_what_it_did_not_measure(
+    measured: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["bench"]) == 0
+    assert measured == {"render": 1, "second": 5, "memory": 3, "times": 1}
+    assert capsys.readouterr().out.splitlines()[-1] == LEFT
+    assert main.main(["bench", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert [each["what"] for each in json.loads(shown.out)] == list(measured)
+    assert shown.err == f"{LEFT}\n"
+
+
+def test_what_is_named_is_measured_and_nothing_is_said_of_the_rest(
+    measured: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["bench", "deploy"]) == 0
+    assert measured == {"deploy": 3}
+    assert "not measured" not in capsys.readouterr().out
+
+
+def test_the_deployment_is_judged_by_medians() -> None:
+    slow = [(100.0, 50.0), (90.0, 40.0), (500.0, 500.0)]
+    cloud, alone, ratio = bench_deploy.judged(slow, [100.0, 90.0, 110.0])
+    assert (cloud.value, alone.value, ratio.value, ratio.met) == (150.0, 100.0, 1.5, True)
+    assert cloud.note.startswith("medians of 3: highstate 100 s, then instance 50 s")
+    (once, _, over) = bench_deploy.judged(slow[:1], [90.0])
+    assert once.note.startswith("one run: ")
+    assert not over.met

@@ -12,8 +12,7 @@ import pytest
 from saltern import pki
 from saltern.managed_file import ManagedFile
 
-from tests.render.test_golden import variants
-from tests.sample import plan
+from tests.sample import golden_sites, plan
 
 HOUSE = "/etc/saltern/pki"
 DEFINITIONS = "/etc/rabbitmq/definitions.json"
@@ -37,7 +36,7 @@ def files() -> dict[str, ManagedFile]:
     """Return every file with a checker, of all roles and choices."""
     return {
         f"{name}:{path}": file
-        for name, (host, data) in variants().items()
+        for name, (host, data) in golden_sites().items()
         for service in plan(host, data).services.values()
         for path, entry in service.files.items()
         if (file := ManagedFile.from_plan(path, entry.as_data())).checker
@@ -56,7 +55,7 @@ def test_each_file_with_a_checker_is_in_the_table() -> None:
 
 
 def test_every_configuration_of_uwsgi_has_one() -> None:
-    everywhere = {path for host, data in variants().values() for each in plan(host, data).services.values()
+    everywhere = {path for host, data in golden_sites().values() for each in plan(host, data).services.values()
                   for path in each.files if path.startswith("/etc/saltern/uwsgi/")}  # fmt: skip
     assert len(everywhere) == 7
     assert everywhere <= {file.path for file in files().values()}

@@ -75,6 +75,18 @@ def test_texts_without_options_show_lines():
     assert long.endswith("… 61 more lines")
 
 
+def test_what_is_a_secret_by_its_name_is_in_no_line():
+    old, new = "user x\npassword old\n", "user y\npassword new\n"
+    assert diff("lines", old, new) == {"text": {"old": None, "new": "@@ -1 +1 @@\n-user x\n+user y"}}
+    assert diff("lines", "password old\n", "password new\n")["text"]["new"] == "changed (holds secrets)"
+
+
+def test_what_is_a_secret_by_its_name_is_in_no_value():
+    old, new = "A = {'x': 1, 'PASSWORD': 'o'}\n", "A = {'x': 2, 'PASSWORD': 'n'}\n"
+    shown = {"old": "{'x': 1, 'PASSWORD': <secret>", "new": "{'x': 2, 'PASSWORD': <secret>"}
+    assert diff("python", old, new) == {"A": shown}
+
+
 def test_a_plain_word_instead_of_a_mapping_has_no_options():
     assert diff("yaml", "word\n", render("yaml", {"a": 1})) == {"a": {"old": None, "new": "1"}}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from frontdoor import __main__ as main
+from lab import recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -84,3 +85,18 @@ def test_the_map_names_what_is_there() -> None:
     assert len(named) > 8
     parents = ("", "modules/")
     assert [each for each in named if not any((ROOT / parent / each).exists() for parent in parents)] == []
+
+
+def test_salts_environment_is_the_same_on_hosts_and_in_the_lab() -> None:
+    text = (ROOT / "docs/operators-guide.md").read_text().replace("\\\n", " ")
+    (command,) = re.findall(r"^/opt/saltern/salt/bin/pip (install .*)$", text, re.MULTILINE)
+    words = shlex.split(command, comments=True)
+    assert words == ["install", "--constraint", recipe.PINS.name, *recipe.LIBRARIES]
+    assert set(recipe.LIBRARIES) <= set(recipe.CONSTRAINTS)
+
+
+def test_salts_environment_is_pinned_exactly() -> None:
+    assert len(recipe.CONSTRAINTS) > 100
+    assert [each for each in recipe.CONSTRAINTS if not re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9.]+", each)] == []
+    names = [re.sub("[-_.]+", "-", each.split("==")[0]).lower() for each in recipe.CONSTRAINTS]
+    assert names == sorted(set(names))

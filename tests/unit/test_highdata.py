@@ -6,7 +6,7 @@ import pytest
 from saltern import highdata
 from saltern.errors import Problems
 
-from tests.sample import plan, sample_data
+from tests.sample import golden_sites, plan, real_catalogue, sample_data
 
 
 def functions(data: dict[str, Any]) -> list[str]:
@@ -101,15 +101,31 @@ def test_a_part_without_packages_goes_with_the_one_before() -> None:
     assert list(highdata.build(alone)) == PACKAGES[:1]
 
 
-@pytest.mark.parametrize("host", ["deploy", "ctl1", "cmp1"])
-def test_each_requisite_names_a_state_that_stands_before(host: str) -> None:
+PARTS = [
+    (name, service)
+    for name, (host, data) in golden_sites().items()
+    for service in (None, *plan(host, data).as_data()["services"])
+]
+"""Each kind of host whole, and each of its services alone."""
+
+
+@pytest.mark.parametrize(("name", "service"), PARTS)
+def test_each_requisite_names_a_state_that_stands_before(name: str, service: str | None) -> None:
+    states = highdata.build(plan(*golden_sites()[name]).as_data(), [service] if service else None)
     seen: set[tuple[str, str]] = set()
-    for identity, body in highdata.build(plan(host).as_data()).items():
-        function, arguments = next(iter(body.items()))
+    for identity, body in states.items():
+        ((function, arguments),) = body.items()
         required = [each for argument in arguments for each in argument.get("require", [])]
         assert all(tuple(*each.items()) in seen for each in required)
         assert required or function == "package_set.installed"
         seen.add((function.split(".")[0], identity))
+    assert seen
+
+
+def test_all_hosts_and_all_services_are_looked_at() -> None:
+    assert {service for _, service in PARTS} - {None} == set(real_catalogue())
+    assert len({name for name, _ in PARTS}) == 5
+    assert len(PARTS) > 50
 
 
 def test_no_secret_is_an_argument_of_a_state() -> None:

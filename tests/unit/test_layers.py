@@ -39,6 +39,27 @@ def test_a_secret_stays_marked_in_whatever_holds_it() -> None:
     assert layers.secret_names("python", (("derived", {"KEY": Secret("x"), "OPEN": "y"}),)) == ("KEY",)
 
 
+def test_what_the_operator_writes_is_a_secret_by_its_name() -> None:
+    settings = {"ldap": {"password": "x", "url": "y", "user": None, "passwd": None}}
+    for layer in layers.WRITTEN:
+        assert layers.secret_names("oslo", ((layer, settings),)) == ("ldap.passwd", "ldap.password")
+    assert layers.secret_names("oslo", (("catalogue", settings),)) == ()
+    assert layers.secret_names("python", (("site", {"A": {"PASSWORD": 1}, "B": 2, 3: 4}),)) == ("A",)
+    assert layers.secret_names("lines", (("host", ["password x"]),)) == ("",)
+
+
+def test_a_secret_is_asked_for_by_its_name_where_a_value_stands() -> None:
+    wanted = {"secret": "x"}
+    found = layers.asked("oslo", {"a": {"b": wanted, "c": [wanted, 1]}, "secret": wanted, "d": {"secret": {"e": 1}}})
+    assert found == {"a": {"b": "x", "c": ["x", 1]}, "secret": wanted, "d": {"secret": {"e": 1}}}
+    assert layers.secret_names("oslo", (("derived", found),)) == ("a.b", "a.c")
+    assert layers.asked("words", {"a": wanted, "b": {"secret": 5}}) == {"a": "x", "b": {"secret": 5}}
+    assert layers.asked("lines", [wanted, "y"]) == ["x", "y"]
+    assert layers.given(found["a"], lambda name: Secret(f"value of {name}")) == {
+        "b": "value of x", "c": ["value of x", 1],
+    }  # fmt: skip
+
+
 def test_plain_data_has_no_marks() -> None:
     value = layers.plain({"a": Secret("x"), "b": (Secret("y"), 1)})
     assert value == {"a": "x", "b": ["y", 1]}

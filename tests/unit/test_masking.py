@@ -65,7 +65,7 @@ def test_what_the_plan_does_not_have_keeps_its_name_only() -> None:
     text = f"[DEFAULT]\n# {OLD}\nmy_ip=10.0.0.9\ntransport = {OLD}\n   {OLD}\n\n[{'old'}]\npassword={OLD}\n"
     shown = masking.applied(text, OSLO, SECRETS)
     hidden = masking.HIDDEN
-    assert shown == f"[DEFAULT]\nmy_ip=10.0.0.9\ntransport = {hidden}\n\n[old]\npassword={hidden}\n"
+    assert shown == f"[DEFAULT]\nmy_ip=10.0.0.9\ntransport = {hidden}\n\n[old]\npassword={masking.OTHER}\n"
 
 
 def test_a_flat_file() -> None:
@@ -107,3 +107,13 @@ def test_structured_files_keep_the_names_of_foreign_keys(each: dict[str, Any]) -
 
 def test_a_file_without_secret_options_shows_all_but_known_secrets() -> None:
     assert applied(FREE, ("first", "second")) == f"second\nx {render.SECRET}\n"
+
+
+def test_what_is_a_secret_by_its_name_is_not_shown_either() -> None:
+    each = entry("ini", {"client": {"user": "x", "password_lifetime": 90}})
+    shown = applied(each, ("user = x", f"user = y\npassword = {OLD}\n  {OLD}\n#passwd: {OLD}"))
+    assert f"[client]\nuser = y\npassword = {masking.OTHER}\n#passwd: {masking.OTHER}\n" in shown
+    # of the plan itself, in which secrets are marked, a name hides nothing
+    assert "password_lifetime = 90" in shown
+    text = applied(entry("python", {"A": {"x": 1}}), ("{'x': 1}", f"{{'x': 2, 'PASSWORD': '{OLD}'}}"))
+    assert text.endswith(f"A = {{'x': 2, 'PASSWORD': {masking.OTHER}\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from saltern import render, secrets, verbs
+from saltern import planning, render, secrets, verbs
 from saltern.resolve import resolve
 
 from tests.sample import SERVICES
@@ -113,6 +113,40 @@ def test_plan_of_hosts_that_are_as_planned(cloud: Cloud) -> None:
     assert "-connection = <secret, not this one>\n+connection = <secret>\n" in found
     assert "an-older-password" not in found
     assert not [name for name, value in values.items() if value in found]
+
+
+KEYSTONE = "/etc/keystone/keystone.conf"
+WRITTEN = "of-the-directory"
+ASKED = "kept-elsewhere"
+
+
+def test_a_secret_in_an_override_is_never_shown(cloud: Cloud) -> None:
+    def overridden(**ldap: Any) -> None:
+        data = full()
+        data["services"]["keystone"] = {"files": {KEYSTONE: {"ldap": ldap}}}
+        cloud.site.write_text(yaml.safe_dump(data, sort_keys=False))
+
+    def text() -> str:
+        settings = cloud.minion("ctl1").__pillar__["saltern"]["services"]["keystone"]["files"][KEYSTONE]["settings"]
+        return render.render("oslo", settings)
+
+    secrets.write(cloud.secrets, {**secrets.read(cloud.secrets), "ldap_user": ASKED})
+    overridden(url="ldap://x", password=WRITTEN, user={"secret": "ldap_user"})
+    cloud.put("ctl1", KEYSTONE, text())
+    assert f"password = {WRITTEN}\n" in text()
+    assert f"user = {ASKED}\n" in text()
+    inputs = verbs.Inputs(cloud.site, SERVICES, cloud.secrets)
+    shown = [planning.whole(verbs.plan(inputs, ["ctl1"])["ctl1"]), cloud.minion("ctl1").applied([KEYSTONE])[KEYSTONE]]
+    for each in shown:
+        assert "[ldap]\nurl = ldap://x\npassword = <secret>\nuser = <secret>\n" in each
+    shown += [verbs.explain(inputs, "ctl1", "keystone", f"ldap.{option}") for option in ("password", "user")]
+    overridden(url="ldap://x", password="another")
+    shown += [cloud.runner.plan(["ctl1"])["ctl1"]]
+    assert "-password = <secret, not this one>\n" in shown[-1]
+    overridden(url="ldap://y")
+    shown += [cloud.minion("ctl1").applied([KEYSTONE])[KEYSTONE], cloud.runner.plan(["ctl1"])["ctl1"]]
+    assert "+url = ldap://y\n" in shown[-1]
+    assert not [each for each in shown if WRITTEN in each or ASKED in each or "another\n" in each]
 
 
 def test_applied_of_one_file(cloud: Cloud) -> None:

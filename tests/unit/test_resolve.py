@@ -54,6 +54,31 @@ def test_all_missing_secrets_are_named_at_once() -> None:
     assert [problem.path for problem in caught.value.problems] == [f"secrets:{name}" for name in COMPUTE]
 
 
+def test_an_override_may_name_a_secret_which_only_hosts_that_use_it_are_given() -> None:
+    data = overridden(**{NOVA: {"vendordata": {"password": {"secret": "all"}, "user": {"secret": "most"}}}})
+    own = {NOVA: {"vendordata": {"password": {"secret": "own"}, "user": None}}}
+    data["hosts"]["cmp2"]["services"] = {"nova": {"files": own}}
+    plans = {host: plan(host, data) for host in data["hosts"]}
+    ours = {"all", "most", "own"}
+    given = {host: ours & set(each.as_data()["secrets"]) for host, each in plans.items()}
+    assert given == {"deploy": set(), "ctl1": {"all", "most"}, "cmp1": {"all", "most"}, "cmp2": {"own"}}
+    first, second = (plans[host].services["nova"].files[NOVA] for host in ("cmp1", "cmp2"))
+    assert first.settings["vendordata"] == {"password": "canary-all", "user": "canary-most"}
+    assert second.settings["vendordata"] == {"password": "canary-own"}
+    assert {"vendordata.password", "vendordata.user"} <= set(first.secret)
+    assert "vendordata.password" in second.secret
+    assert ours <= set(resolve.required_secrets(sample_site(data), real_catalogue()))
+
+
+def test_a_secret_that_an_override_names_and_that_is_not_there_is_told() -> None:
+    data = overridden("cmp2", **{NOVA: {"vendordata": {"password": {"secret": "mine"}}}})
+    known = dict.fromkeys(resolve.required_secrets(sample_site(), real_catalogue()), "x")
+    known |= dict.fromkeys(derive.SECRET_FORMS, "<secret x>")
+    assert resolve.resolve(sample_site(data), real_catalogue(), known, "cmp1")
+    with pytest.raises(Problems, match="secrets:mine: None: missing"):
+        resolve.resolve(sample_site(data), real_catalogue(), known, "cmp2")
+
+
 def test_an_unknown_host_is_refused_with_a_suggestion() -> None:
     with pytest.raises(Problems, match="did you mean 'cmp1'"):
         resolve.resolve(sample_site(), real_catalogue(), {}, "cmp11")

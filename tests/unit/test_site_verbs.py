@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -161,9 +163,36 @@ def test_paths_that_cannot_even_be_looked_at(capsys: pytest.CaptureFixture[str],
     assert "File name too long" in capsys.readouterr().err
 
 
-def test_init_where_nothing_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("init", "--site", str(tmp_path / "none" / "s.yaml")) == 1
-    assert "a file that can be written" in capsys.readouterr().err
+def test_init_makes_the_directories(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, kept = tmp_path / "etc" / "saltern" / "site.yaml", tmp_path / "root" / "secrets.yaml"
+    before = os.umask(0o077)
+    try:
+        assert run("init", "--site", str(file), "--secrets", str(kept)) == 0
+    finally:
+        os.umask(before)
+    found = [stat.S_IMODE(each.stat().st_mode) for each in (file.parent.parent, file.parent, file, kept.parent, kept)]
+    assert found == [0o755, 0o755, 0o644, 0o755, 0o600]
+    assert run("validate", str(file), "--secrets", str(kept)) == 0
+
+
+def test_init_leaves_a_directory_that_is_there_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(0o700)
+    assert run("init", "--site", str(tmp_path / "mine" / "site.yaml")) == 0
+    assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("below", "accepted"), [("s.yaml", "a file that can be written"), ("etc/s.yaml", "a directory that can be made")]
+)
+def test_init_where_nothing_can_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str, accepted: str
+) -> None:
+    # not even root can: what is above it is no directory
+    (tmp_path / "file").touch()
+    assert run("init", "--site", str(tmp_path / "file" / below)) == 1
+    said = capsys.readouterr().err
+    assert said == f"{tmp_path / 'file' / below.split('/')[0]}: 'Not a directory': {accepted}\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 class Terminal:

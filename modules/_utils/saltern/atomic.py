@@ -9,13 +9,26 @@ from pathlib import Path
 
 
 def write(path: str, text: str, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Replace a file: content, mode and owner (user and group number) are right from the moment it has its name."""
+    """Replace a file: content, mode and owner (user and group number) are right from the moment it has its name.
+
+    Where that is refused (the disk is full, say), the OSError names the file, and nothing is left of the new one.
+    """
     target = Path(path)
     # One fixed name, so that what a killed run left behind is removed by the next one.
     temporary = target.with_name(f".{target.name}.saltern-new")
-    with suppress(FileNotFoundError):
-        temporary.unlink()
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        temporary.unlink(missing_ok=True)
+        _write_new(temporary, text, mode, owner)
+        temporary.replace(target)
+        sync_directory(str(target.parent))
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def _write_new(path: Path, text: str, mode: int, owner: tuple[int, int] | None) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         if owner is not None:
@@ -23,8 +36,6 @@ def write(path: str, text: str, mode: int, owner: tuple[int, int] | None = None)
         os.fchmod(descriptor, mode)
         file.flush()
         os.fsync(descriptor)
-    temporary.replace(target)
-    sync_directory(str(target.parent))
 
 
 def hand_over(path: str, mode: int, owner: tuple[int, int]) -> None:

@@ -11,15 +11,11 @@ from typing import Any
 
 import yaml
 
+from saltern import secret_words
 from saltern.render import SECRET, redact
 
 Options = dict[str, str]
 Differences = dict[str, dict[str, str | None]]
-
-# options of a file that was not ours before are not in our list of secrets
-_SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)?|secret|token_key|private_key$|transport_url|(^|[._])connection$", re.I
-)
 
 
 def differences(kind: str, old: str, new: str, secret: Set[str], secrets: Mapping[str, object]) -> Differences:
@@ -48,14 +44,19 @@ def _shown(name: str, value: str | None, secret: Set[str], secrets: Mapping[str,
         return None
     # a secret may lie above an option (all of a section) or inside its value (a Python dict)
     hidden = any(f"{name}.".startswith(f"{path}.") or path.startswith(f"{name}.") for path in secret)
-    return SECRET if hidden or _SECRET_NAME.search(name.rpartition(".")[2]) else redact(value, secrets)
+    if hidden or secret_words.sounds_secret(name):
+        return SECRET
+    return redact(secret_words.without(value, SECRET), secrets)
 
 
 def _line_difference(old: str, new: str, secret: Set[str], secrets: Mapping[str, object]) -> str:
     """Return the changed lines of a text without options; nothing of it when it holds secrets."""
     if secret:
         return "changed (holds secrets)"
-    lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
+    before, after = (secret_words.without(text, SECRET) for text in (old, new))
+    if before == after:
+        return "changed (holds secrets)"
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0))[2:]
     more = [f"… {len(lines) - 40} more lines"] if len(lines) > 40 else []
     return redact("\n".join([*lines[:40], *more]), secrets)
 

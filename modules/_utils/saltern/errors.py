@@ -40,6 +40,12 @@ class Problems(SalternError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def described(error: OSError) -> str:
+    """Return ``FILENAME: what the system says``, or only that where no file is concerned."""
+    said = error.strerror or str(error) or type(error).__name__
+    return said if error.filename is None else f"{error.filename}: {said}"
+
+
 def suggestion(word: object, known: Iterable[str]) -> str:
     """Return ``no such name; did you mean …?`` or the accepted names, for an unknown word."""
     names = sorted(known)

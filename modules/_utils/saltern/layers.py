@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from saltern import secret_words
 
 LAYERS = ("derived", "catalogue", "site", "host")
 """The layers, the later one wins."""
+
+WRITTEN = ("site", "host")
+"""The layers that the operator writes."""
 
 SECTIONED = ("oslo", "ini")
 """Kinds of files whose settings are sections of options; the settings of the others are one flat mapping."""
@@ -18,6 +23,37 @@ class Secret(str):
     """A text that must never be shown; a value keeps the mark on its way into the settings."""
 
     __slots__ = ()
+
+
+class Asked(Secret):
+    """The name of a secret, in the place where its value is to stand."""
+
+    __slots__ = ()
+
+
+def asked(kind: str, settings: Any) -> Any:
+    """Return an override with each ``{secret: NAME}`` that stands for a value as the name that is asked for."""
+    return _asked(settings, 2 if kind in SECTIONED else 1)
+
+
+def _asked(value: Any, names: int) -> Any:
+    """Return a value whose first levels are names: of sections and options, which may be called secret themselves."""
+    if isinstance(value, list):
+        return [_asked(each, 0) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    if names <= 0 and set(value) == {"secret"} and isinstance(value["secret"], str):
+        return Asked(value["secret"])
+    return {key: _asked(each, names - 1) for key, each in value.items()}
+
+
+def given(value: Any, secret: Callable[[str], Secret]) -> Any:
+    """Return settings with the secrets that are asked for; no other one is fetched."""
+    if isinstance(value, Mapping):
+        return {key: given(each, secret) for key, each in value.items()}
+    if isinstance(value, list):
+        return [given(each, secret) for each in value]
+    return secret(str(value)) if isinstance(value, Asked) else value
 
 
 def overlaid(low: Any, high: Any) -> Any:
@@ -57,12 +93,15 @@ def provenance(kind: str, layered: Layered) -> dict[tuple[str, str], list[tuple[
 
 
 def secret_names(kind: str, layered: Layered) -> tuple[str, ...]:
-    """Return ``section.option`` (or the key) of every option that holds a secret in any layer."""
+    """Return ``section.option`` (or the key) of every option that holds a secret in any layer.
+
+    What the operator writes is one by its name, too.
+    """
     names = {
         f"{section}.{option}" if section else option
-        for _, settings in layered
+        for layer, settings in layered
         for (section, option), value in options(kind, settings)
-        if has_secret(value)
+        if has_secret(value) or (layer in WRITTEN and secret_words.told(str(option), value))
     }
     return tuple(sorted(names))
 

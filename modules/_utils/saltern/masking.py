@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-from saltern import render, yamlfile
+from saltern import render, secret_words, yamlfile
 from saltern.errors import SalternError
 from saltern.layers import SECTIONED
 
@@ -33,20 +33,27 @@ def redacted(text: str, secrets: Mapping[str, str]) -> str:
 
 
 def applied(text: str, entry: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
-    """Return a file's present text without secrets: line by line the wanted one where nothing else differs."""
-    kind, secret = entry["kind"], frozenset(entry["secret"])
-    full = render.render(kind, entry["settings"])
-    if text == full:
-        return wanted(entry, secrets)
-    if "" in secret:
+    """Return a file's present text without secrets: line by line the wanted one where nothing else differs.
+
+    What is a secret by its name goes, too, unless the plan has this very line.
+    """
+    shown = wanted(entry, secrets)
+    if text == render.render(entry["kind"], entry["settings"]):
+        return shown
+    if "" in entry["secret"]:
         return f"{OTHER}\n"
+    found = redacted(_marked(text, entry, shown), secrets)
+    return secret_words.without(found, OTHER, set(shown.splitlines()))
+
+
+def _marked(text: str, entry: Mapping[str, Any], shown: str) -> str:
+    """Return a file's present text without the options that the plan marks as secrets."""
+    kind, secret = entry["kind"], frozenset(entry["secret"])
     if not secret:
-        return redacted(text, secrets)
+        return text
     if kind in (*SECTIONED, *_KEYED):
-        return redacted(_by_option(text, full, secret), secrets)
-    if kind in ("json", "yaml"):
-        return redacted(_reparsed(text, entry), secrets)
-    return _known_lines(text, wanted(entry, secrets))
+        return _by_option(text, render.render(kind, entry["settings"]), secret)
+    return _reparsed(text, entry) if kind in ("json", "yaml") else _known_lines(text, shown)
 
 
 def _by_option(text: str, full: str, secret: Set[str]) -> str:

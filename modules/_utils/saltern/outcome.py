@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from saltern.errors import SalternError
+from saltern.errors import SalternError, described
 
 Outcome = dict[str, Any]
 
@@ -33,7 +33,10 @@ def foreseen(context: MutableMapping[str, Any]) -> set[str]:
 
 
 def reported(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
-    """Make a state function answer a :class:`SalternError` with a failed outcome that shows its text only."""
+    """Make a state function answer with a failed outcome, without a traceback, what an operator can act on.
+
+    That is a :class:`SalternError`, and what the system refuses: a full disk, a file system that is read-only.
+    """
 
     @functools.wraps(function)
     def wrapper(name: str, *args: Any, **kwargs: Any) -> Outcome:
@@ -41,5 +44,7 @@ def reported(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
             return function(name, *args, **kwargs)
         except SalternError as error:
             return failure(name, str(error))
+        except OSError as error:
+            return failure(name, described(error))
 
     return wrapper

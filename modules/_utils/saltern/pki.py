@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from saltern import atomic
-from saltern.errors import Problem, Problems, SalternError
+from saltern.errors import Problem, Problems, SalternError, described
 
 AUTHORITIES = ("services", "libvirt")
 """The names of the authorities that exist."""
@@ -78,15 +78,21 @@ def ensure_authority(directory: str, name: str, now: datetime | None = None) -> 
     """Return an authority, made first if it does not exist: safe to kill and to run several times at once."""
     if name not in AUTHORITIES:
         raise Problems([Problem("authority", name, f"accepted: {', '.join(AUTHORITIES)}")])
-    base = Path(directory)
-    with suppress(FileNotFoundError):
+    try:
+        with suppress(FileNotFoundError):
+            return read_authority(directory, name)
+        _make_authority(Path(directory), name, now or datetime.now(UTC))
         return read_authority(directory, name)
+    except OSError as error:  # a full disk, say: the master's pillar and runners tell it in words
+        raise SalternError(described(error)) from error
+
+
+def _make_authority(base: Path, name: str, now: datetime) -> None:
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     base.chmod(0o700)
     with (base / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _complete_authority(base, name, now or datetime.now(UTC))
-    return read_authority(directory, name)
+        _complete_authority(base, name, now)
 
 
 def read_authority(directory: str, name: str) -> Authority:

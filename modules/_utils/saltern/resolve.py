@@ -13,7 +13,7 @@ from .catalogue import CHOICES, UWSGI_CHECK, Catalogue, Service, drop_in_path, u
 from .derive import PLACEHOLDER, Context, Part, filled, split_facts
 from .errors import Problem, Problems, SalternError, suggestion
 from .groups import USES, firewall_openings, names
-from .layers import Layered, Secret, overlaid, plain, provenance, secret_names
+from .layers import WRITTEN, Layered, Secret, asked, given, overlaid, plain, provenance, secret_names
 from .model import Host, Site
 from .registration import resources
 
@@ -144,7 +144,10 @@ def required_secrets(site: Site, catalogue: Catalogue) -> list[str]:
             found.add(name)
             return f"{PLACEHOLDER}{name}>"
 
-    examples = {host.roles: host.id for host in reversed(list(site.hosts.values()))}
+    # what hosts have of their own may ask for more; a word that only looks like it costs a resolution
+    asking = {host.id for host in site.hosts.values() if "'secret'" in str(host.services)}
+    hosts = reversed(list(site.hosts.values()))
+    examples = {(host.roles, host.id if host.id in asking else ""): host.id for host in hosts}
     leaders = {host.id for host in site.having("controller")[:1]}
     for host_id in {*examples.values(), *leaders}:
         resolve(site, catalogue, Asked(), host_id)
@@ -203,13 +206,15 @@ def _file(ctx: Context, path: str, entry: Mapping[str, Any]) -> FilePlan:
     layered: Layered = (
         ("derived", derived),
         ("catalogue", written),
-        ("site", _override(ctx.site.services, ctx.service, path)),
-        ("host", _override(ctx.host.services, ctx.service, path)),
+        ("site", asked(kind, _override(ctx.site.services, ctx.service, path))),
+        ("host", asked(kind, _override(ctx.host.services, ctx.service, path))),
     )
     layered = tuple((layer, settings) for layer, settings in layered if settings)
     settings: Any = {}
     for _, each in layered:
         settings = overlaid(settings, each)
+    if set(dict(layered)) & set(WRITTEN):
+        settings = given(settings, ctx.secret)
     attributes = {key: entry.get(key, default) for key, default in FILE_DEFAULTS.items()}
     return FilePlan(
         settings=settings,

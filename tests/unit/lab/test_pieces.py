@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lab import disk, image, saltconf, sites, status, tagger
+from lab import disk, image, recipe, saltconf, sites, status, tagger
 from lab.command import LabError
 from lab.layout import REPOSITORY, Lab
 from lab.mirror import Entry
@@ -58,6 +59,37 @@ def test_another_mirror_or_recipe_is_another_image(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("lab.recipe.IMAGE", ("other",))
     names.add(image.key([one]))
     assert len(names) == 3
+
+
+def test_what_is_not_pinned_is_seen(tmp_path: Path) -> None:
+    for name in ("salt-3008.3", "More_Itertools-11.2.1", "new_one-1.0"):
+        (tmp_path / f"{name}-py3-none-any.whl").touch()
+    assert image.unpinned(tmp_path, ["salt==3008.4", "more-itertools==11.2.1"]) == ["new_one==1.0", "salt==3008.3"]
+
+
+def test_the_image_is_made_from_what_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(image, "run", lambda *words, **options: subprocess.CompletedProcess(words, 0, ""))
+    monkeypatch.setattr(image, "inside", lambda root, *words, **options: calls.append(words))
+    monkeypatch.setattr(image, "bind", lambda source, root, target=None: None)
+    monkeypatch.setattr(image, "apt", lambda root, *words: None)
+    monkeypatch.setattr("lab.layout.CACHE", tmp_path)
+
+    def built(root: Path, wheels: Path) -> None:
+        assert (wheels / "constraints.txt").read_text().splitlines() == list(recipe.CONSTRAINTS)
+        (wheels / "stranger-1.0-py3-none-any.whl").touch()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image, "build_wheels", built)
+        with pytest.raises(LabError, match=r"salt-constraints.txt: not pinned: stranger==1.0"):
+            image.salt(tmp_path / "base.part")
+        patch.setattr(image, "build_wheels", lambda root, wheels: None)
+        image.salt(tmp_path / "base.part")
+    image.build_wheels(tmp_path / "base.part", tmp_path / "wheels")
+    asked = [words for words in calls if words[0].endswith("/pip")]
+    assert [words[1] for words in asked] == ["install", "wheel"]
+    for words in asked:
+        assert words[-len(recipe.LIBRARIES) - 1 :] == ("--constraint=/mnt/constraints.txt", *recipe.LIBRARIES)
 
 
 def test_the_proxys_address_is_no_hosts() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import preflight, sites
+from lab import layout, preflight, sites
 from lab.command import LabError
 from lab.preflight import GIB, Facts
 
@@ -47,7 +47,22 @@ def test_a_lab_that_is_stopped_has_its_disks(
 
 def test_the_need_for_memory_follows_the_roles() -> None:
     lab, one = (preflight.needed_memory(sites.load(name)) for name in ("lab", "allinone"))
-    assert one < lab < 9 * GIB
+    assert sum(preflight.BESIDE.values()) * GIB < one < lab < 10 * GIB
+
+
+def test_the_readme_says_what_is_asked_for() -> None:
+    text = " ".join((layout.REPOSITORY / "README.md").read_text().split())
+    lab, one = (sites.load(name) for name in ("lab", "allinone"))
+    third = replace(lab.site.hosts["cmp2"], id="cmp3")
+    larger = replace(lab, site=replace(lab.site, hosts={**lab.site.hosts, "cmp3": third}))
+    beside = preflight.needed_memory(lab) - sum(preflight.BESIDE.values()) * GIB + preflight.needed_memory(larger)
+    for said, size in (
+        ("needs {:.1f} GiB of available memory and", preflight.needed_memory(lab)),
+        ("GiB of available memory and {:.0f} GiB of disk", preflight.DISK),
+        ("one host with every role; needs {:.1f} GiB", preflight.needed_memory(one)),
+        ("a third compute host), and needs {:.1f} GiB of memory in all", beside),
+    ):
+        assert said.format(size / GIB) in text
 
 
 def test_available_memory_is_read_in_bytes() -> None:
