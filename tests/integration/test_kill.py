@@ -19,6 +19,7 @@ After each round the hosts are verified; after the last one the cloud boots inst
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -174,9 +175,9 @@ def packaged(own: Lab) -> Lab:
     assert board.good, "\n".join(board.failures())
     for host in hosts:  # a controller installs the second half behind other work
         everything = {name for each in plan(own.site, host)["services"].values() for name in each.get("packages", [])}
-        keywords = {"name": host, "packages": sorted(everything)}
-        board = highstate.run(own, [host], "state.single", ["package_set.installed"], keywords)
-        assert board.good, "\n".join(board.failures())
+        words = (f"name={host}", f"packages={json.dumps(sorted(everything))}")
+        done = salt(own, [host], "state.single", "package_set.installed", *words)
+        assert done.code == 0, done.words[-3000:]
     for node in wiped(own):
         units = " ".join(sorted({unit for each in services(own, node) for unit in each.get("units", {})}))
         nodes.call(own, node, "sh", "-c", f"for unit in {units}; do systemctl disable --quiet $unit; done", check=False)
