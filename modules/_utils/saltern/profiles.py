@@ -96,13 +96,17 @@ class Kickstart:
 
 
 def fill(line: str, values: Values) -> Iterator[str]:
-    """Yield the lines that a line of a template becomes."""
+    """Yield the lines that a line of a template becomes; raises Problems for a placeholder that means nothing."""
     alone = _ALONE.fullmatch(line)
-    found = values[alone[1]] if alone else ""
-    if alone and not isinstance(found, str):
+    found = values.get(alone[1], "") if alone else ""
+    if not isinstance(found, str):
         yield from found
-    else:
+        return
+    try:
         yield _Placeholders(line).substitute(values) if "@" in line else line
+    except (KeyError, ValueError):
+        accepted = f"@@ for the sign itself, or @{{NAME}} with one of {', '.join(sorted(values))}"
+        raise Problems([Problem("kickstart", line, accepted)]) from None
 
 
 _LINES = listing(word)
@@ -120,9 +124,9 @@ _LAYOUT = record(
 _FAMILY = record({name: Key(_LAYOUT) for name in LAYOUTS})
 _PROFILE = record(
     {
-        **{key: Key(identifier, required=True) for key in ("family", "suite", "answers")},
+        **{key: Key(identifier, required=True) for key in ("suite", "answers")},
         **{key: Key(_place, required=True) for key in ("tree", "kernel", "initrd", "shim", "grub")},
-        "mirror": Key(one_of("debian", "fedora"), required=True),
+        **{key: Key(one_of("debian", "fedora"), required=True) for key in ("family", "mirror")},
         "layouts": Key(listing(one_of(*LAYOUTS), at_least=f"one or more of {', '.join(LAYOUTS)}"), required=True),
         **{key: Key(_LINES, required=True) for key in ("arguments", "packages", "finish")},
     }

@@ -21,7 +21,8 @@ def script(site: Site, host: Host, chosen: Install, kickstart: Kickstart) -> str
         "MINIMUM": str(layout.minimum),
         "METHOD": layout.method,
         "RECIPE": layout.raid,
-        "COMMANDS": _lines(partitions(layout, chosen.firmware)),
+        # The Debian Installer has its recipe in the preseed file.
+        "COMMANDS": "" if layout.method else _lines(partitions(layout, chosen.firmware)),
         "ESP": layout.esp if chosen.firmware == "uefi" else "",
     }
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in told.items())
