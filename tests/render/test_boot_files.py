@@ -257,6 +257,6 @@ def test_nothing_in_them_is_secret(name: str) -> None:
         "d-i passwd/root-password-crypted password *",
         "d-i passwd/make-user boolean false",
         "rootpw --iscrypted *",
-        "put '/root/.ssh/authorized_keys' 0600 <<",
+        "put /root/.ssh/authorized_keys 0600 <<",
     )
     assert [line for line in said if not line.startswith(harmless)] == []

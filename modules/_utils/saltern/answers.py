@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -108,7 +109,7 @@ def _keys(chosen: Install) -> dict[str, str]:
 def _put(texts: Mapping[str, str]) -> Iterator[str]:
     """Yield the commands that write files."""
     for path, text in texts.items():
-        yield f"put '{path}' {'0600' if path == AUTHORIZED else '0644'} <<'{END}'\n{text}{END}"
+        yield f"put {shlex.quote(path)} {'0600' if path == AUTHORIZED else '0644'} <<'{END}'\n{text}{END}"
 
 
 def _terminal(console: str) -> Iterator[str]:
