@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
+import yaml
 from saltern import profiles, site
 from saltern.errors import Problems
 from saltern.model import Bond, DiskHints, Install, Member, Provisioning
@@ -181,3 +183,25 @@ def test_a_layout_that_the_profile_lacks() -> None:
     found["fedora-43"] = profiles.Profile(**{**vars(plain), "layouts": ("plain",)})
     with pytest.raises(Problems, match="install:layout: 'raid1': with profile fedora-43: plain"):
         site.parse(full(), offers=lambda: found)
+
+
+def mentioned(text: str, key: str, indent: str) -> Any:
+    """A block of the example that is commented out."""
+    first, *rest = text[text.index(f"\n{indent}# {key}:") + 1 :].splitlines()
+    block = [first, *itertools.takewhile(lambda line: line.startswith(f"{indent}#   "), rest)]
+    return yaml.safe_load("\n".join(line[len(indent) + 2 :] for line in block))[key]
+
+
+def test_what_the_example_mentions_installs_a_host() -> None:
+    text = (KICKSTART.parent / "pillar/site.example.yaml").read_text()
+    data = yaml.safe_load(text) | {"install": mentioned(text, "install", "")}
+    data["networks"]["provisioning"] = mentioned(text, "provisioning", "  ")
+    data["networks"]["management"] |= {"vlan": 20, "dns": ["10.20.0.53"]}
+    data["hosts"]["deploy"]["interfaces"]["eno2"] = {"carries": "provisioning"}
+    data["hosts"]["cmp1"]["install"] = {"disks": [{"name": "sda"}]}
+    data["hosts"]["cmp3"]["install"] = mentioned(text, "install", "    ")
+    found = site.parse(data, offers=offers)
+    (cmp1, plain), (cmp3, mirrored) = found.installed
+    assert (cmp1.id, plain.layout, plain.mac, plain.wipe) == ("cmp1", "plain", "52:54:00:20:00:21", ())
+    assert (cmp3.id, mirrored.layout, len(mirrored.disks), len(mirrored.wipe)) == ("cmp3", "raid1", 2, 1)
+    assert (plain.profile, plain.firmware, plain.console) == ("debian-13", "uefi", "ttyS0,115200n8")
