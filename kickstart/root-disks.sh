@@ -198,15 +198,17 @@ with_disks() {
     sed "s|DISK1|$first|g; s|DISK2|$second|g; s|PART1|$(prefix "$first")|g; s|PART2|$(prefix "$second")|g"
 }
 
+tell() { debconf-set "$1" "$2" || refuse "the installer does not take $1"; }
+
 partman() {
     choose >/dev/null || exit 1
     devices=$(while read -r disk; do device "$disk"; done <"$CHOSEN" | tr '\n' ' ' | sed 's/ $//')
-    debconf-set partman-auto/method "$METHOD"
-    debconf-set partman-auto/disk "$devices"
-    debconf-set grub-installer/bootdev "$devices"
-    debconf-set partman-auto-raid/recipe "$(printf '%s' "$RECIPE" | with_disks)"
+    tell partman-auto/method "$METHOD"
+    tell partman-auto/disk "$devices"
+    tell grub-installer/bootdev "$devices"
+    tell partman-auto-raid/recipe "$(printf '%s' "$RECIPE" | with_disks)"
     # The partitioner sees no other disk: else it takes swap and EFI partitions of disks with data for its own.
-    lister=$(command -v parted_devices)
+    lister=$(command -v parted_devices) || refuse "the installer's list of disks is not where it was"
     [ -e "$lister.all" ] || mv "$lister" "$lister.all"
     { echo '#!/bin/sh' && echo "'$lister.all' | grep -E '^($(printf '%s' "$devices" | tr ' ' '|'))[[:space:]]'"; } >"$lister"
     chmod 755 "$lister"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -163,6 +164,29 @@ def test_recipes_are_whole(name: str) -> None:
         assert high == -1 or low <= high
     assert ("method{ efi }" in parts[0], "method{ biosgrub }" in parts[0]) == ("uefi" in name, "bios" in name)
     assert mounted == ([] if "raid1" in name else ["/boot", "/"])
+
+
+@pytest.mark.parametrize(
+    ("wget", "script", "returns"),
+    [("true", "exit 0", True), ("true", "echo why >&2; exit 1", False), ("false", "", False)],
+)
+def test_the_debian_installer_stands_still_after_a_refusal(
+    tmp_path: Path, wget: str, script: str, returns: bool
+) -> None:
+    """It would go on after a command that failed, and take the only disk that it sees."""
+    text = of("debian-13-uefi-plain", "preseed.cfg")["boot/hosts/cmp1/preseed.cfg"]
+    found = re.search(r"partman/early_command string (.*)", text)
+    assert found
+    command = found[1].replace("/tmp/", f"{tmp_path}/").replace("/dev/console", f"{tmp_path}/console")
+    (tmp_path / "root-disks.sh").write_text(f"{script}\n")
+    with subprocess.Popen(["/bin/sh", "-c", f"wget() {{ {wget}; }}\n{command}"], start_new_session=True) as process:
+        try:
+            assert (process.wait(timeout=2), returns) == (0, True)
+        except subprocess.TimeoutExpired:
+            assert not returns
+            os.killpg(process.pid, signal.SIGKILL)
+    if wget == "true" and not returns:
+        assert (tmp_path / "console").read_text() == "why\n"
 
 
 # --- dnsmasq, GRUB, shells

@@ -144,6 +144,14 @@ def test_what_the_site_says_holds_for_hosts_that_do_not_say_it() -> None:
     assert (found.provisioning, found.hosts["ctl1"].provisioning_address) == (None, None)
 
 
+def test_what_nobody_says_is_required() -> None:
+    data = simple()
+    data["install"] = {}
+    wanted = [f"hosts:ctl1:install:{key}" for key in ("profile", "firmware", "disks", "ssh_keys")]
+    wanted += [f"hosts:cmp1:install:{key}" for key in ("profile", "disks", "ssh_keys")]
+    assert [problem.path for problem in problems_of(data)] == wanted
+
+
 def test_nothing_of_the_site_alone_installs_a_host() -> None:
     data = smallest() | {"install": {"profile": "no-such-one"}}
     found = site.parse(data, offers=offers)

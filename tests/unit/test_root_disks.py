@@ -177,6 +177,15 @@ def test_the_debian_installer_is_told_and_sees_no_other_disk(machine: Machine) -
     assert not (machine.root / "answers").exists()
 
 
+@pytest.mark.parametrize("lacks", ["debconf-set", "parted_devices"])
+def test_an_installer_that_is_not_as_it_was_goes_no_further(machine: Machine, lacks: str) -> None:
+    machine.disk("sda", "S1")
+    for name in {"debconf-set", "parted_devices"} - {lacks}:
+        put(machine.root / "bin" / name, "exit 0")
+    done = machine.run("partman")
+    assert (done.returncode, "root disk: the installer" in done.stderr) == (1, True)
+
+
 def put(path: Path, text: str) -> None:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
