@@ -153,7 +153,7 @@ def test_preseed_files_are_taken_by_debconf(name: str, tmp_path: Path) -> None:
 def test_recipes_are_whole(name: str) -> None:
     """Each partition of a recipe: least, priority and most in MB, a kind, then words with a value in braces."""
     text = of(name, "preseed.cfg")["boot/hosts/cmp1/preseed.cfg"]
-    recipe = re.search(r"expert_recipe string saltern :: (.*)", text)
+    recipe = re.search(r"expert_recipe string saltern : (.*)", text)
     assert recipe
     parts = [each.strip() for each in re.split(r" \.(?: |$)", recipe[1]) if each.strip()]
     mounted = re.findall(r"mountpoint\{ (\S+) \}", recipe[1])
