@@ -47,7 +47,6 @@ TESTED_WITH = {
     "sfdisk": "fdisk",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.vfat": "dosfstools",
-    "mkfs.xfs": "xfsprogs",
     "mkswap": "util-linux",
 }
 """What the tests need beside; `--quick` passes over what needs a tool that is not there, the whole test does not."""
