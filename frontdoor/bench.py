@@ -25,6 +25,13 @@ def render(lab: Lab, runs: int) -> list[Figure]:
     return bench_render.figures()
 
 
+def boot(lab: Lab, runs: int) -> list[Figure]:
+    """Measure the rendering of boot files."""
+    from tests.bench import bench_boot
+
+    return bench_boot.figures()
+
+
 def second(lab: Lab, runs: int) -> list[Figure]:
     """Measure highstates that have nothing to do."""
     from tests.bench import bench_second
@@ -56,6 +63,7 @@ def deploy(lab: Lab, runs: int) -> list[Figure]:
 # The parts import what they need when they run: every verb of the front door loads this file.
 PARTS: dict[str, tuple[str, Callable[[Lab, int], list[Figure]]]] = {
     "render": ("1,000 hosts validated, resolved and rendered", render),
+    "boot": ("1,000 hosts' boot files rendered", boot),
     "second": ("a highstate with nothing to do, against one test.nop", second),
     "memory": ("memory of the lab at rest", memory),
     "times": ("where the time of the last highstate went", times),
@@ -67,6 +75,8 @@ USUAL = tuple(name for name in PARTS if name not in LONG)
 """What is measured when no part is named."""
 RUNNING = ("second", "memory")
 """The parts that need the lab up."""
+OFFLINE = ("render", "boot")
+"""The parts that need neither nodes nor root."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,10 +100,11 @@ def refuse(parts: Sequence[str], lab: Lab, runs: int | None) -> None:
     wrong = [f"{part!r}: no such part; accepted: {', '.join(PARTS)}" for part in parts if part not in PARTS]
     if runs is not None and runs < 1:
         wrong.append(f"--runs: {runs}: accepted: 1 or more")
-    if set(parts) - {"render"} and os.geteuid() != 0:
-        wrong.append("root: all parts but render look into nodes")
+    if set(parts) - set(OFFLINE) and os.geteuid() != 0:
+        wrong.append(f"root: all parts but {' and '.join(OFFLINE)} look into nodes")
     elif set(parts) & set(RUNNING) and not all(nodes.leader(lab, node) for node in lab.nodes):
-        wrong.append(f"the lab {lab.name} does not run: `./saltern lab up` first, or name other parts: render, deploy")
+        others = ", ".join(part for part in PARTS if part not in RUNNING)
+        wrong.append(f"the lab {lab.name} does not run: `./saltern lab up` first, or name other parts: {others}")
     if wrong:
         raise LabError("\n".join(wrong))
 

@@ -38,7 +38,23 @@ PROGRAMS = {
     "ssh": "openssh-client",
 }
 
-TESTED_WITH = {**PROGRAMS, "qemu-system-x86_64": "qemu-system-x86", "strace": "strace", "gpg": "gpg", "nft": "nftables"}
+TESTED_WITH = {
+    **PROGRAMS,
+    "qemu-system-x86_64": "qemu-system-x86",
+    "strace": "strace",
+    "gpg": "gpg",
+    "nft": "nftables",
+    # what boot files are checked with, and disks with all kinds of data are made with
+    "dnsmasq": "dnsmasq-base",
+    "grub-script-check": "grub-common",
+    "debconf-set-selections": "debconf",
+    "shellcheck": "shellcheck",
+    "busybox": "busybox",
+    "sfdisk": "fdisk",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.vfat": "dosfstools",
+    "mkswap": "util-linux",
+}
 """What the tests need beside; `--quick` passes over what needs a tool that is not there, the whole test does not."""
 
 

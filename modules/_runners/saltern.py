@@ -3,6 +3,8 @@
 The files are those of the master's ``ext_pillar``: see the pillar module ``saltern``.
 """
 
+from pathlib import Path
+
 from saltern import planning, verbs
 from saltern.errors import SalternError
 
@@ -47,6 +49,25 @@ def plan(hosts=None, timeout=60):
     return _answer(lambda: _differences(verbs.plan(_inputs(), _words(hosts)), timeout))
 
 
+def boot_files(hosts=None, out=None):
+    """Return the files that machines are installed with; without ``out`` their texts, else where they were written.
+
+    hosts
+        Only these hosts: a list, or names joined by commas. Without it, dnsmasq's configuration and what all machines
+        have in common come too.
+    out
+        A directory on the master; what differs there is replaced.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.boot_files hosts=cmp1
+        salt-run saltern.boot_files out=/srv/saltern-boot
+    """
+    return _answer(lambda: _written(verbs.boot_files(_inputs(), _words(hosts)), out))
+
+
 def secrets():
     """Add to the secrets file what the site needs and it lacks; say the names of the new secrets.
 
@@ -74,6 +95,10 @@ def _failed(**said):
 
 def _inputs():
     return verbs.Inputs.of(__opts__)
+
+
+def _written(files, out):
+    return files if out is None else f"{out}: {verbs.write_tree(Path(str(out)), files)} of {len(files)} files written"
 
 
 def _words(hosts):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG1ha2Vfbm9fbWlzdGFrZV90aGlzX2lzX25vX2tleQ admin@example.org"
+
 
 def full() -> dict[str, Any]:
     """A site that uses every key."""
@@ -17,9 +19,23 @@ def full() -> dict[str, Any]:
         "live_migration": "tcp",
         "api": {"name": "cloud.lab.example", "address": "10.20.0.11"},
         "time": {"servers": ["ntp.lab.example", "192.0.2.1"]},
-        "mirrors": {"debian": "http://mirror.lab.example/debian"},
+        "mirrors": {"debian": "http://mirror.lab.example/debian", "fedora": "https://mirror.lab.example/fedora/linux"},
+        "install": {"profile": "debian-13", "firmware": "uefi", "ssh_keys": [KEY], "console": "ttyS0,115200n8"},
         "networks": {
-            "management": {"cidr": "10.20.0.0/24", "gateway": "10.20.0.1", "mtu": 9000},
+            "management": {
+                "cidr": "10.20.0.0/24",
+                "gateway": "10.20.0.1",
+                "mtu": 9000,
+                "vlan": 20,
+                "dns": ["10.20.0.53"],
+            },
+            "provisioning": {
+                "cidr": "10.21.0.0/24",
+                "gateway": "10.21.0.1",
+                "range": "10.21.0.100-10.21.0.199",
+                "dhcp": "server",
+                "dns": ["10.21.0.53"],
+            },
             "tunnel": {"cidr": "10.30.0.0/24", "vlan": 4},
             "trunk": {"physical_network": "physnet2", "vlans": ["100-199", 250], "bridge": "br-x", "mtu": 9216},
             "provider": {
@@ -37,13 +53,31 @@ def full() -> dict[str, Any]:
             },
         },
         "hosts": {
-            "deploy": {"roles": ["deploy"], "address": "10.20.0.5"},
+            "deploy": {
+                "roles": ["deploy"],
+                "address": "10.20.0.5",
+                "interfaces": {"eth2": {"carries": "provisioning"}},
+                "provisioning_address": "10.21.0.2",
+            },
             "ctl1": {"roles": ["controller"], "address": "10.20.0.11", "interfaces": nics("52:54:00:00:00:0A")},
             "cmp1": {"roles": ["compute"], "address": "10.20.0.21", "interfaces": nics()},
             "cmp2": {
                 "roles": ["compute"],
                 "address": "10.20.0.22",
-                "interfaces": nics(),
+                "interfaces": {"bond0": {"carries": "management", "bond": bond()}, "eth2": {"carries": "trunk"}},
+                "install": {
+                    "profile": "fedora-43",
+                    "firmware": "bios",
+                    "mac": "52:54:00:00:00:0c",
+                    "layout": "raid1",
+                    "disks": [
+                        {"serial": "S1", "wwn": "0x5000c500a1b2c3d4", "size": "480 GB"},
+                        {"model": "Fast 1", "name": "sdb"},
+                    ],
+                    "wipe": [{"serial": "S1"}, {"wwn": "eui.0025385b71b00001"}],
+                    "ssh_keys": [KEY],
+                    "console": "tty0",
+                },
                 "tunnel_address": "10.30.0.99",
                 "services": {
                     "nova": {"files": {"/etc/nova/nova.conf": {"DEFAULT": {"reserved_host_memory_mb": 1024}}}}
@@ -71,6 +105,11 @@ def smallest() -> dict[str, Any]:
 def nics(mac: str | None = None) -> dict[str, Any]:
     """Two interfaces, the first with a MAC."""
     return {"eth0": {"carries": "management", **({"mac": mac} if mac else {})}, "eth1": {"carries": "trunk"}}
+
+
+def bond() -> dict[str, Any]:
+    """A bond of two devices, the first with a MAC."""
+    return {"mode": "802.3ad", "members": {"eth0": {"mac": "52:54:00:00:00:0d"}, "eth1": {}}}
 
 
 def many(hosts: int) -> dict[str, Any]:

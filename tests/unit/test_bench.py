@@ -11,7 +11,7 @@ import pytest
 from frontdoor import __main__ as main
 from frontdoor import bench
 from lab.command import LabError
-from tests.bench import bench_deploy, bench_render, bench_rest
+from tests.bench import bench_boot, bench_deploy, bench_render, bench_rest
 from tests.bench.figures import Figure, good, lines
 
 
@@ -42,6 +42,14 @@ def test_a_small_site_is_measured_for_real() -> None:
     found = bench_render.figures([3, 6])
     assert found[0].what == "6 hosts rendered"
     assert 0 < found[0].value < bench_render.SECONDS
+
+
+def test_a_small_site_with_boot_files_is_measured_for_real() -> None:
+    found = bench_boot.figures(5)
+    assert [figure.what for figure in found] == ["boot files of 5 hosts", "of it reading the site file"]
+    # The deploy host's three, five of each machine, and GRUB's of the second system.
+    assert "24 files" in found[0].note
+    assert 0 < found[1].value < found[0].value < bench_boot.SECONDS
 
 
 def test_the_newest_highstate_is_split_by_its_slowest_states(tmp_path: Path) -> None:
@@ -93,7 +101,7 @@ def test_a_plain_run_ends_with_what_it_did_not_measure(
     measured: dict[str, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.main(["bench"]) == 0
-    assert measured == {"render": 1, "second": 5, "memory": 3, "times": 1}
+    assert measured == {"render": 1, "boot": 1, "second": 5, "memory": 3, "times": 1}
     assert capsys.readouterr().out.splitlines()[-1] == LEFT
     assert main.main(["bench", "--json"]) == 0
     shown = capsys.readouterr()

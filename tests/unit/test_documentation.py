@@ -66,7 +66,7 @@ def functions(kind: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_runner_that_is_named_exists(page: Path) -> None:
-    named = set(re.findall(r"`(?:salt-run )?(saltern\.[a-z]+)(?= |`)", page.read_text()))
+    named = set(re.findall(r"`(?:salt-run )?(saltern\.[a-z_]+)(?= |`)", page.read_text()))
     assert named <= functions("_runners")
 
 

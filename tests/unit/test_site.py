@@ -53,7 +53,7 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("time:servers", ["1.2.3"], "time:servers:0", "the name or the IPv4 address"),
     ("time:servers", ["a", "a"], "time:servers:1", "each member once"),
     ("mirrors:debian", "ftp://x", "", "http://"),
-    ("mirrors:suse", "http://x", "", "accepted: debian"),
+    ("mirrors:suse", "http://x", "", "accepted: debian, fedora"),
     ("networks", GONE, "", "required"),
     ("networks", [], "", "a mapping"),
     ("networks:managment", {}, "", "did you mean 'management'"),
@@ -231,11 +231,8 @@ def test_a_full_site() -> None:
     ctl1, cmp1, cmp2 = (found.hosts[name] for name in ("ctl1", "cmp1", "cmp2"))
     assert (found.name, found.domain, found.release, found.region) == ("lab", "lab.example", "2025.1", "North")
     assert (found.api_name, found.api_address, found.live_migration) == ("cloud.lab.example", "10.20.0.11", "tcp")
-    assert (found.ntp_servers, dict(found.mirrors)) == (
-        ("ntp.lab.example", "192.0.2.1"),
-        {"debian": "http://mirror.lab.example/debian"},
-    )
-    assert found.management == Management("10.20.0.0/24", "10.20.0.1", 9000)
+    assert (found.ntp_servers, found.mirrors) == (("ntp.lab.example", "192.0.2.1"), full()["mirrors"])
+    assert found.management == Management("10.20.0.0/24", "10.20.0.1", 9000, 20, ("10.20.0.53",))
     assert found.tunnel == Tunnel("10.30.0.0/24", 4)
     assert found.trunk == Trunk("physnet2", ((100, 199), (250, 250)), "br-x", 9216)
     pool = ("198.51.100.100", "198.51.100.199")
@@ -260,7 +257,7 @@ def test_the_smallest_site_gets_every_default() -> None:
 
 def test_null_stands_for_a_key_that_is_left_out() -> None:
     data = changed(changed(full(), "networks:management:mtu", None), "networks:provider", None)
-    found = site.parse(changed(data, "mirrors:debian", None))
+    found = site.parse(changed(data, "mirrors", {"debian": None}))
     assert (found.management.mtu, found.providers, found.mirrors) == (1500, {}, {})
 
 

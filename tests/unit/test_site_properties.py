@@ -12,11 +12,13 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from saltern import planning, secrets, site
+from saltern import bootfiles, planning, profiles, secrets, site
+from saltern.answers import Sources
 from saltern.errors import Problems
 from saltern.resolve import resolve
 
 from tests.sample import real_catalogue
+from tests.unit.boot_samples import KICKSTART, MIRRORS
 from tests.unit.site_samples import full
 
 # What is drawn by chance does not count as reaching a line.
@@ -148,6 +150,18 @@ def test_a_site_that_is_accepted_is_planned_or_refused(data: Any) -> None:
     model = checked(lambda: site.parse(data, NAMES))
     for host in ("ctl1", "cmp2") if model else ():
         checked(lambda host=host: planning.texts(resolve(model, CATALOGUE, planning.Placeholders(), host)))
+
+
+INSTALLS = (("install",), ("networks",), ("hosts", "cmp2"), ("hosts", "deploy"), ("mirrors",))
+INSTALLERS = profiles.load(KICKSTART)
+
+
+@settings(max_examples=80, deadline=None)
+@given(mutated(INSTALLS))
+def test_a_site_that_is_accepted_has_boot_files_or_says_why_not(data: Any) -> None:
+    model = checked(lambda: site.parse(data, NAMES, lambda: INSTALLERS.profiles))
+    if model:
+        checked(lambda: bootfiles.tree(Sources(model, INSTALLERS, {**MIRRORS, **model.mirrors})))
 
 
 @settings(max_examples=60, deadline=None)

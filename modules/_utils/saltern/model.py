@@ -11,22 +11,96 @@ ROLES = ("deploy", "controller", "compute")
 """Roles a host may hold; a host may hold several."""
 
 
+LAYOUTS: Mapping[str, int] = {"plain": 1, "lvm": 1, "raid1": 2}
+"""Layouts of the root disk, and how many disks each takes."""
+
+
 @dataclass(frozen=True)
-class Interface:
-    """A network device of a host and the network it carries (``management`` or ``trunk``)."""
+class Member:
+    """A network device of a bond."""
 
     device: str
-    carries: str
     mac: str | None = None
 
 
 @dataclass(frozen=True)
+class Bond:
+    """Several network devices as one; modes have the kernel's names."""
+
+    mode: str
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network device of a host and the network it carries (``management``, ``provisioning`` or ``trunk``)."""
+
+    device: str
+    carries: str
+    mac: str | None = None
+    bond: Bond | None = None
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The devices that have a plug: the members of a bond, or the interface itself."""
+        return self.bond.members if self.bond else (Member(self.device, self.mac),)
+
+
+@dataclass(frozen=True)
 class Management:
-    """The network on which hosts are reached, untagged on the interface that carries it."""
+    """The network on which hosts are reached, on the interface that carries it; untagged when ``vlan`` is None."""
 
     cidr: str
     gateway: str | None = None
     mtu: int = 1500
+    vlan: int | None = None
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provisioning:
+    """The untagged network from which machines boot when they are installed.
+
+    ``range`` holds addresses for machines that the site does not name; ``dhcp`` is ``server``, or ``proxy`` beside
+    somebody else's server.
+    """
+
+    cidr: str
+    gateway: str | None = None
+    range: tuple[str, str] | None = None
+    dhcp: str = "server"
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DiskHints:
+    """What a disk is known by; all that is said must fit. ``size`` is the least and the most, in MiB."""
+
+    serial: str | None = None
+    wwn: str | None = None
+    model: str | None = None
+    name: str | None = None
+    size: tuple[int, int] | None = None
+
+    def said(self) -> dict[str, str]:
+        """Return what is said, as words."""
+        size = f"{self.size[0]} {self.size[1]}" if self.size else None
+        found = {"serial": self.serial, "wwn": self.wwn, "model": self.model, "name": self.name, "size": size}
+        return {key: value for key, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Install:
+    """How an empty machine becomes the host; ``disks`` has hints for each root disk of the layout."""
+
+    profile: str
+    firmware: str
+    mac: str
+    disks: tuple[DiskHints, ...]
+    ssh_keys: tuple[str, ...]
+    layout: str = "plain"
+    wipe: tuple[DiskHints, ...] = ()
+    console: str = "ttyS0,115200n8"
 
 
 @dataclass(frozen=True)
@@ -85,9 +159,11 @@ class Host:
     interfaces: tuple[Interface, ...] = ()
     tunnel_address: str | None = None
     services: Mapping[str, Any] = field(default_factory=dict)
+    provisioning_address: str | None = None
+    install: Install | None = None
 
     def device(self, network: str) -> str | None:
-        """Return the device that carries a network (``management`` or ``trunk``), or None."""
+        """Return the device that carries a network (``management``, ``provisioning`` or ``trunk``), or None."""
         return next((each.device for each in self.interfaces if each.carries == network), None)
 
 
@@ -103,6 +179,7 @@ class Site:
     api_address: str
     trunk: Trunk = Trunk()
     tunnel: Tunnel | None = None
+    provisioning: Provisioning | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     release: str = "2025.1"
     region: str = "RegionOne"
@@ -127,6 +204,11 @@ class Site:
     def names(self) -> tuple[tuple[str, str, str], ...]:
         """The address, the full name and the id of every host; files of every host hold them."""
         return tuple((host.address, self.fqdn(host), host.id) for host in self.hosts.values())
+
+    @cached_property
+    def installed(self) -> tuple[tuple[Host, Install], ...]:
+        """The hosts that are installed from the network, each with how."""
+        return tuple((host, host.install) for host in self.hosts.values() if host.install)
 
     def fqdn(self, host: Host) -> str:
         """Return a host's fully qualified name."""

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from ipaddress import IPv4Network
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from saltern import yamlfile
+from saltern import installrules, installs, yamlfile
 from saltern.checks import (
     Check,
     Key,
@@ -44,7 +43,7 @@ from saltern.checks import (
 )
 from saltern.checks import Refused as _Refused
 from saltern.errors import Problem, suggestion
-from saltern.model import ROLES, Host, Interface, Management, Opening, Provider, Site, Trunk, Tunnel
+from saltern.model import ROLES, Host, Management, Opening, Provider, Site, Trunk, Tunnel
 from saltern.resource_kinds import PLURALS
 from saltern.resources import validate
 from saltern.siterules import RULES, dig, hosts, tunnel_address
@@ -53,7 +52,7 @@ SCHEMA = 1
 RELEASES = ("2025.1",)
 SOURCES = ("distro",)
 LIVE_MIGRATIONS = ("tls", "tcp")
-NETWORKS = ("management", "trunk")
+NETWORKS = ("management", "provisioning", "trunk")
 """Networks that an interface can carry."""
 
 Names = Mapping[str, Collection[str]]
@@ -76,7 +75,12 @@ def _object(value: Any, path: str, report: Report) -> Any:
 
 _RESOURCES = mapping(one_of(*PLURALS), mapping(word, _object))
 
-_INTERFACE = record({"carries": Key(one_of(*NETWORKS), required=True), "mac": Key(mac)})
+Offers = Callable[[], Mapping[str, installrules.Offer]]
+"""Reads the profiles by which machines are installed; called when a site installs any."""
+
+_INTERFACE = record(
+    {"carries": Key(one_of(*NETWORKS), required=True), "mac": Key(mac), "bond": Key(installs.BOND)},
+)
 
 _HOST = record(
     {
@@ -84,6 +88,8 @@ _HOST = record(
         "address": Key(address, required=True),
         "interfaces": Key(mapping(device, _INTERFACE), {}),
         "tunnel_address": Key(address),
+        "provisioning_address": Key(address),
+        "install": Key(installs.HOST_INSTALL),
         "services": Key(OVERRIDES, {}),
     }
 )
@@ -114,8 +120,18 @@ _BRIDGE = matching(r"(?!br-int$)[A-Za-z][A-Za-z0-9_.-]{0,14}", "a bridge's name 
 _NETWORKS = record(
     {
         "management": Key(
-            record({"cidr": Key(network, required=True), "gateway": Key(address), "mtu": Key(mtu, 1500)}), required=True
+            record(
+                {
+                    "cidr": Key(network, required=True),
+                    "gateway": Key(address),
+                    "mtu": Key(mtu, 1500),
+                    "vlan": Key(vlan),
+                    "dns": Key(listing(address), ()),
+                }
+            ),
+            required=True,
         ),
+        "provisioning": Key(installs.PROVISIONING),
         "tunnel": Key(record({"cidr": Key(network, required=True), "vlan": Key(vlan)})),
         "trunk": Key(
             record(
@@ -147,7 +163,8 @@ SITE: Check = record(
             record({"admin": Key(listing(source), ()), "open": Key(mapping(identifier, _OPENING), {})}),
             {"admin": (), "open": {}},
         ),
-        "mirrors": Key(record({"debian": Key(url)}), {}),
+        "mirrors": Key(record({"debian": Key(url), "fedora": Key(url)}), {}),
+        "install": Key(installs.SITE_INSTALL),
         "networks": Key(_NETWORKS, required=True),
         "hosts": Key(mapping(host_name, _HOST, at_least="at least one host"), required=True),
         "services": Key(OVERRIDES, {}),
@@ -157,20 +174,23 @@ SITE: Check = record(
 """The whole schema; a key that is not in it is a mistake."""
 
 
-def load(path: str | Path, names: Names | None = None) -> Site:
+def load(path: str | Path, names: Names | None = None, offers: Offers | None = None) -> Site:
     """Return the site that a file describes, or raise Problems with every mistake in it."""
-    return parse(yamlfile.load(path), names)
+    return parse(yamlfile.load(path), names, offers)
 
 
-def parse(data: Any, names: Names | None = None) -> Site:
+def parse(data: Any, names: Names | None = None, offers: Offers | None = None) -> Site:
     """Return the site that plain data describes, or raise Problems.
 
-    With ``names``, overrides and resources are held against the catalogue too.
+    With ``names``, overrides and resources are held against the catalogue too; with ``offers``, hosts that are to be
+    installed against the profiles.
     """
     report = Report()
     checked = SITE(data, "", report)
-    for rule in RULES:
+    for rule in (*RULES, *installrules.RULES):
         rule(checked, report)
+    if offers is not None and any(True for _ in installrules.installed(checked)):
+        installrules.profiles_fit(checked, offers(), report)
     if names is not None:
         report.problems.extend(_unknown_overrides(_overrides(checked), names))
         report.problems.extend(_resource_problems(checked, names))
@@ -223,17 +243,18 @@ def _text(value: object) -> str | None:
 def _site(data: Mapping[str, Any]) -> Site:
     networks = data["networks"]
     management, tunnel, trunk = (networks[name] for name in ("management", "tunnel", "trunk"))
-    found = {name: _host(name, host, management["cidr"], tunnel) for name, host in data["hosts"].items()}
+    found = {name: _host(name, host, data) for name, host in data["hosts"].items()}
     leader = next(host for host in found.values() if "controller" in host.roles)
     return Site(
         name=data["name"],
         domain=data["domain"],
-        management=Management(str(management["cidr"]), _text(management["gateway"]), management["mtu"]),
+        management=_management(management),
         hosts=found,
         api_name=data["api"].get("name") or f"api.{data['domain']}",
         api_address=_text(data["api"].get("address")) or leader.address,
         trunk=Trunk(**trunk) if trunk else Trunk(),
         tunnel=Tunnel(str(tunnel["cidr"]), tunnel["vlan"]) if tunnel else None,
+        provisioning=installs.provisioning(networks["provisioning"]),
         providers={name: _provider(name, provider) for name, provider in networks["provider"].items()},
         release=data["release"],
         region=data["region"],
@@ -249,15 +270,22 @@ def _site(data: Mapping[str, Any]) -> Site:
     )
 
 
-def _host(name: str, data: Mapping[str, Any], management: IPv4Network, tunnel: Mapping[str, Any] | None) -> Host:
-    interfaces = (Interface(each, value["carries"], value["mac"]) for each, value in data["interfaces"].items())
+def _management(data: Mapping[str, Any]) -> Management:
+    dns = tuple(str(each) for each in data["dns"])
+    return Management(str(data["cidr"]), _text(data["gateway"]), data["mtu"], data["vlan"], dns)
+
+
+def _host(name: str, data: Mapping[str, Any], site: Mapping[str, Any]) -> Host:
+    management, tunnel = (dig(site, "networks", each, "cidr") for each in ("management", "tunnel"))
     return Host(
         id=name,
         roles=data["roles"],
         address=str(data["address"]),
-        interfaces=tuple(interfaces),
-        tunnel_address=_text(tunnel_address(data, management, tunnel["cidr"] if tunnel else None)),
+        interfaces=tuple(installs.interface(each, value) for each, value in data["interfaces"].items()),
+        tunnel_address=_text(tunnel_address(data, management, tunnel)),
         services=data["services"],
+        provisioning_address=_text(installs.provisioning_address(site, data)),
+        install=installs.install(site, data),
     )
 
 

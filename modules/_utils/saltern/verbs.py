@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from saltern import catalogue, pki, planning, secrets, site
+from saltern import atomic, bootfiles, catalogue, mirrors, pki, planning, profiles, secrets, site
+from saltern.answers import Sources
 from saltern.catalogue import Catalogue
 from saltern.derive import SECRET_FORMS
 from saltern.errors import Problem, Problems, suggestion
 from saltern.explain import explain as explained
-from saltern.model import Site
+from saltern.model import Host, Site
+from saltern.profiles import Kickstart
 from saltern.resolve import required_secrets, resolve
 
 Read = TypeVar("Read")
@@ -70,7 +72,12 @@ class Inputs:
     def load(self) -> tuple[Site, Catalogue]:
         """Return the site and the catalogue, or raise Problems."""
         services = self.services()
-        return site.load(self.site, {name: service.paths() for name, service in services.items()}), services
+        names = {name: service.paths() for name, service in services.items()}
+        return site.load(self.site, names, lambda: self.kickstart().profiles), services
+
+    def kickstart(self) -> Kickstart:
+        """Return what machines are installed with, which lies in the repository beside the catalogue."""
+        return profiles.load(self.catalogue.parents[1] / "kickstart")
 
     def values(self) -> dict[str, str]:
         """Return the secrets, or none when there is no secrets file."""
@@ -122,11 +129,44 @@ def explain(inputs: Inputs, host: str, service: str, option: str) -> str:
 def plan(inputs: Inputs, hosts: Iterable[str] = ()) -> dict[str, dict[str, str]]:
     """Return the texts of all files of all hosts, or of those named, without secrets."""
     model, services = inputs.load()
-    chosen = list(hosts) or list(model.hosts)
+    known = planning.Placeholders(inputs.values())
+    chosen = [host.id for host in _chosen(model, hosts)] or list(model.hosts)
+    return {host: planning.texts(resolve(model, services, known, host)) for host in chosen}
+
+
+def _chosen(model: Site, names: Iterable[str]) -> list[Host]:
+    """Return the hosts of these names, or raise Problems for those that do not exist."""
+    chosen = list(names)
     if unknown := [host for host in chosen if host not in model.hosts]:
         raise Problems(Problem("hosts", host, suggestion(host, model.hosts)) for host in unknown)
-    known = planning.Placeholders(inputs.values())
-    return {host: planning.texts(resolve(model, services, known, host)) for host in chosen}
+    return [model.hosts[name] for name in chosen]
+
+
+def boot_files(inputs: Inputs, hosts: Iterable[str] = ()) -> dict[str, str]:
+    """Return the text of each file that machines are installed with, by its path; with ``hosts`` only of those."""
+    model, _ = inputs.load()
+    sources = Sources(model, inputs.kickstart(), mirrors.found(model.mirrors))
+    chosen = _chosen(model, hosts)
+    if not chosen:
+        return bootfiles.tree(sources)
+    return {path: text for host in chosen for path, text in bootfiles.host_files(sources, host).items()}
+
+
+def write_tree(directory: Path, files: Mapping[str, str]) -> int:
+    """Write files below a directory, where they are not the same already; return how many were written."""
+    changed = {directory / path: text for path, text in files.items() if not _same(directory / path, text)}
+    try:
+        for path, text in changed.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(str(path), text, 0o644)
+    except OSError as error:
+        raise Problems([Problem(str(error.filename), error.strerror, "a place that can be written")]) from error
+    return len(changed)
+
+
+def _same(path: Path, text: str) -> bool:
+    # A link is what an operator put there for one installation: it goes, whatever it leads to.
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode()
 
 
 def complete_secrets(inputs: Inputs) -> list[str]:

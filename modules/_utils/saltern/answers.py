@@ -1,0 +1,150 @@
+"""What the templates of one host are filled with: all decisions are made here, as data."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from saltern import dnsmasq, networkd
+from saltern.errors import Problem, Problems
+from saltern.model import Host, Install, Site
+from saltern.profiles import Kickstart, Layout, Profile, fill
+
+ABOUT = "Managed by Saltern: made from the site file; what is changed here is overwritten."
+END = "END_OF_FILE"
+AUTHORIZED = "/root/.ssh/authorized_keys"
+
+Value = str | list[str]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All that boot files are made from; ``mirrors`` has ``debian``, ``fedora`` and, when known, ``security``."""
+
+    site: Site
+    kickstart: Kickstart
+    mirrors: Mapping[str, str]
+
+
+def values(sources: Sources, host: Host, chosen: Install) -> dict[str, Value]:
+    """Return what templates can say of a host; raises Problems where a mirror is not known."""
+    site, profile = sources.site, sources.kickstart.profiles[chosen.profile]
+    family = FAMILIES[profile.family]
+    mirror = _mirror(sources, profile.mirror)
+    words = {**_names(site, host, chosen, profile), "tree": f"{mirror.rstrip('/')}/{profile.tree}"}
+    return {
+        **words,
+        **_archive(mirror, sources.mirrors.get("security", "")),
+        "recipe": " ".join(partitions(profile.disks[chosen.layout], chosen.firmware)),
+        "arguments": " ".join(line for each in profile.arguments for line in fill(each, words)),
+        "packages": " ".join(profile.packages),
+        "package_lines": [*profile.packages],
+        "time": [*family.time(site)],
+        "terminal": [*_terminal(chosen.console)],
+        "files": [*_put({**networkd_files(site, host), **family.files(site), **_keys(chosen)})],
+        "finish": [*profile.finish],
+    }
+
+
+def _names(site: Site, host: Host, chosen: Install, profile: Profile) -> dict[str, str]:
+    served = dnsmasq.server(site)
+    return {
+        "about": ABOUT,
+        "host": host.id,
+        "domain": site.domain,
+        "base": f"http://{served}",
+        "server": served,
+        "url": f"http://{served}/hosts/{host.id}",
+        "mac": chosen.mac,
+        "dashed": chosen.mac.replace(":", "-"),
+        "console": chosen.console,
+        "profile": profile.name,
+        "suite": profile.suite,
+        "kernel": profile.kernel,
+        "initrd": profile.initrd,
+    }
+
+
+def partitions(layout: Layout, firmware: str) -> tuple[str, ...]:
+    """Return what the installer is told of partitions; the boot loader's comes first."""
+    return (*(layout.uefi if firmware == "uefi" else layout.bios), *layout.common)
+
+
+def _mirror(sources: Sources, name: str) -> str:
+    """Return a mirror, or raise a Problem that says where it is to be named."""
+    if name not in sources.mirrors:
+        accepted = "the URL of a mirror: this machine's own package manager names none"
+        raise Problems([Problem(f"mirrors:{name}", None, accepted)])
+    return sources.mirrors[name]
+
+
+def _archive(mirror: str, security: str) -> dict[str, Value]:
+    """Return a mirror in the pieces that the Debian Installer asks for, and the archive of security updates."""
+    parts, secure = urlsplit(mirror), urlsplit(security)
+    lines = [
+        "d-i apt-setup/services-select multiselect security, updates",
+        f"d-i apt-setup/security_host string {secure.netloc}",
+        f"d-i apt-setup/security_path string {secure.path}",
+    ]
+    return {
+        "mirror_scheme": parts.scheme,
+        "mirror_host": parts.netloc,
+        "mirror_directory": parts.path.rstrip("/") or "/",
+        "security": lines if security else ["d-i apt-setup/services-select multiselect updates"],
+    }
+
+
+def networkd_files(site: Site, host: Host) -> dict[str, str]:
+    """Return the files of a host's networks by their paths."""
+    return {f"{networkd.DIRECTORY}/{name}": text for name, text in networkd.files(site, host).items()}
+
+
+def _keys(chosen: Install) -> dict[str, str]:
+    return {AUTHORIZED: "".join(f"{key}\n" for key in chosen.ssh_keys)}
+
+
+def _put(texts: Mapping[str, str]) -> Iterator[str]:
+    """Yield the commands that write files."""
+    for path, text in texts.items():
+        yield f"put {shlex.quote(path)} {'0600' if path == AUTHORIZED else '0644'} <<'{END}'\n{text}{END}"
+
+
+def _terminal(console: str) -> Iterator[str]:
+    """Yield what GRUB is told of a serial console; of a screen nothing (GRUB's manual, ``serial``)."""
+    found = re.match(r"ttyS([0-9]+),?([0-9]*)", console)
+    if found:
+        yield f"serial --unit={found[1]} --speed={found[2] or 9600}"
+        yield "terminal_input serial console"
+        yield "terminal_output serial console"
+
+
+@dataclass(frozen=True)
+class Family:
+    """What installers are told of time, and the files by which the new system keeps it."""
+
+    time: Callable[[Site], Iterator[str]]
+    files: Callable[[Site], dict[str, str]]
+
+
+def _preseed_time(site: Site) -> Iterator[str]:
+    yield f"d-i clock-setup/ntp boolean {'true' if site.ntp_servers else 'false'}"
+    yield from (f"d-i clock-setup/ntp-server string {each}" for each in site.ntp_servers[:1])
+
+
+def _timesyncd(site: Site) -> dict[str, str]:
+    text = f"[Time]\nNTP={' '.join(site.ntp_servers)}\n"
+    return {"/etc/systemd/timesyncd.conf.d/saltern.conf": text} if site.ntp_servers else {}
+
+
+def _kickstart_time(site: Site) -> Iterator[str]:
+    yield from (f"timesource --ntp-server={each}" for each in site.ntp_servers)
+
+
+def _nothing(_: Site) -> dict[str, str]:
+    return {}
+
+
+FAMILIES = {"debian": Family(_preseed_time, _timesyncd), "fedora": Family(_kickstart_time, _nothing)}

@@ -1,0 +1,53 @@
+"""Every file that machines are installed with, rendered from the site file: a tree as HTTP and TFTP are to serve it.
+
+Nothing in it is secret. The file that a machine finds by its MAC starts it from its disk; the one that installs it lies
+beside the host's other files, and is put in that place for one installation: a machine never installs itself twice.
+"""
+
+from __future__ import annotations
+
+from saltern import dnsmasq, rootdisks
+from saltern.answers import ABOUT, Sources, values
+from saltern.errors import Problem, Problems
+from saltern.model import Host
+
+SCRIPTS = {"bios": "ipxe", "uefi": "cfg"}
+"""What a firmware's boot loader reads: iPXE's scripts, GRUB's."""
+
+
+def tree(sources: Sources) -> dict[str, str]:
+    """Return the text of every file by its path: dnsmasq's configuration, and below boot/ what is served.
+
+    Raises Problems when no host is installed from the network.
+    """
+    site, kickstart = sources.site, sources.kickstart
+    if not site.installed:
+        raise Problems([Problem("hosts", "none with the key install", "a host that is to be installed")])
+    served = dnsmasq.server(site)
+    common = {"about": ABOUT, "base": f"http://{served}", "server": served}
+    shared = {
+        "dnsmasq.conf": dnsmasq.config(site, kickstart, ABOUT),
+        "boot/start.ipxe": kickstart.render("start.ipxe", common),
+    }
+    for profile in dnsmasq.used(site, kickstart).values():
+        shared[f"boot/{profile.grub}"] = kickstart.render("start.cfg", common)
+    return shared | {path: text for host, _ in site.installed for path, text in host_files(sources, host).items()}
+
+
+def host_files(sources: Sources, host: Host) -> dict[str, str]:
+    """Return the files of one host; raises Problems when it is not installed from the network."""
+    chosen, kickstart = host.install, sources.kickstart
+    if chosen is None:
+        raise Problems([Problem(f"hosts:{host.id}:install", None, "this key is required for boot files")])
+    found = values(sources, host, chosen)
+    own, script = f"boot/hosts/{host.id}", SCRIPTS[chosen.firmware]
+    answers = kickstart.profiles[chosen.profile].answers
+    # iPXE asks with hyphens, GRUB with colons.
+    mac = chosen.mac.replace(":", "-") if script == "ipxe" else chosen.mac
+    return {
+        f"boot/nodes/{mac}.{script}": kickstart.render(f"local.{script}", found),
+        f"{own}/install.{script}": kickstart.render(f"install.{script}", found),
+        f"{own}/{answers}": kickstart.render(answers, found),
+        f"{own}/finish.sh": kickstart.render("finish.sh", found),
+        f"{own}/root-disks.sh": rootdisks.script(sources.site, host, chosen, kickstart),
+    }

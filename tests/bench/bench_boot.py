@@ -1,0 +1,102 @@
+"""How long the boot files of a large site take, from the site file's text to all files of all hosts.
+
+Run it with ``python tests/bench/bench_boot.py [HOSTS]`` and the environment of ``./saltern test``. Each run has its own
+process; the median is held against the budget: 1,000 hosts in 5 s.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.bench.figures import Figure, good, lines  # noqa: E402
+
+HOSTS, RUNS, SECONDS = 1000, 3, 5.0
+MIRRORS = {"debian": "http://mirror.example.org/debian", "fedora": "http://mirror.example.org/fedora/linux"}
+KINDS = (
+    "debian-13, firmware: uefi, layout: plain",
+    "debian-13, firmware: bios, layout: lvm",
+    "fedora-43, firmware: uefi",
+)
+
+
+def site_lines(hosts: int) -> Iterator[str]:
+    """Yield the lines of a site file: a deploy host, and machines of several kinds, all to be installed."""
+    yield from ("schema: 1", "name: bench", "domain: bench.example", "networks:")
+    yield "  management: {cidr: 10.64.0.0/16, gateway: 10.64.255.254, vlan: 20, dns: [10.64.255.253]}"
+    yield "  provisioning: {cidr: 10.65.0.0/16, gateway: 10.65.255.254}"
+    yield f"mirrors: {{fedora: '{MIRRORS['fedora']}'}}"
+    yield f"install: {{ssh_keys: [ssh-ed25519 {'A' * 68} admin@bench.example]}}"
+    yield "hosts:"
+    yield "  deploy: {roles: [deploy, controller], address: 10.64.0.2, interfaces: {eno1: {carries: provisioning}}}"
+    for number in range(1, hosts):
+        high, low = divmod(number + 1, 250)
+        mac = f"{number >> 8:02x}:{number & 255:02x}"
+        members = ", ".join(f'p{port}: {{mac: "52:54:0{port}:00:{mac}"}}' for port in (1, 2))
+        yield f"  cmp{number}:"
+        yield "    roles: [compute]"
+        yield f"    address: 10.64.{high}.{low + 1}"
+        yield "    interfaces:"
+        yield "      eno3: {carries: trunk}"
+        yield f"      bond0: {{carries: management, bond: {{members: {{{members}}}}}}}"
+        yield f"    install: {{profile: {KINDS[number % len(KINDS)]}, disks: [{{serial: S{number}}}]}}"
+
+
+def one(hosts: int) -> dict[str, float]:
+    """Read a site and render its boot files in this process."""
+    sys.path.insert(0, str(ROOT / "modules/_utils"))
+    from saltern import bootfiles, verbs
+    from saltern.answers import Sources
+
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.writelines(f"{line}\n" for line in site_lines(hosts))
+        file.flush()
+        started = time.perf_counter()
+        inputs = verbs.Inputs(Path(file.name), ROOT / "pillar/services")
+        model, _ = inputs.load()
+        loaded = time.perf_counter() - started
+        tree = bootfiles.tree(Sources(model, inputs.kickstart(), {**MIRRORS, **model.mirrors}))
+        seconds = time.perf_counter() - started
+    used = time.process_time()
+    return {
+        "cpu": used,
+        "seconds": seconds,
+        "loading": loaded,
+        "files": len(tree),
+        "characters": sum(map(len, tree.values())),
+    }
+
+
+def figures(hosts: int = HOSTS) -> list[Figure]:
+    """Return the median of several runs, each in a fresh process."""
+    command = [sys.executable, __file__, "--one", str(hosts)]
+    runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(RUNS)]
+    found = {key: median(run[key] for run in runs) for key in runs[0]}
+    note = f"{found['files']:.0f} files, {found['characters'] / 1e6:.1f} MB of text; CPU {found['cpu']:.1f} s"
+    return [
+        Figure(f"boot files of {hosts} hosts", found["seconds"], "s", SECONDS * max(hosts / 1000, 1), note),
+        Figure("of it reading the site file", found["loading"], "s"),
+    ]
+
+
+def main(words: list[str]) -> int:
+    """Print the figures; return 1 when a budget is exceeded."""
+    found = figures(*map(int, words[:1]))
+    print("\n".join(lines(found)))
+    return 0 if good(found) else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(one(int(sys.argv[2]))))
+    else:
+        sys.exit(main(sys.argv[1:]))
