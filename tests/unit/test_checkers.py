@@ -52,6 +52,7 @@ def test_each_file_with_a_checker_is_in_the_table() -> None:
     known = {file.path if file.path in SLIPS else os.path.dirname(file.path) for file in files().values()}
     assert known == set(SLIPS)
     assert all(slip(file)[0] in file.text for file in files().values())
+    assert {file.checker[0][:1] for file in files().values()} == {"/"}
 
 
 def test_every_configuration_of_uwsgi_has_one() -> None:

@@ -35,6 +35,11 @@ WIDTH = 400
 """How much is told of a line."""
 
 
+def checker(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a checker as the catalogue has them: those themselves, or one of the names above."""
+    return CHECKERS[given] if isinstance(given, str) else tuple(given)
+
+
 def checked(path: str, text: str, words: Sequence[str], secrets: Mapping[str, str]) -> tuple[list[str], str]:
     """Return what the checker has against the text as the file of this path; why it could not be asked, if so.
 

@@ -58,7 +58,7 @@ class ManagedFile:
             mode=int(mode, 8),
             namespaces=tuple(spec.get("check") or ()),
             python=str(spec.get("python") or SYSTEM_PYTHON),
-            checker=tuple(candidate.CHECKERS.get(str(spec.get("validate"))) or spec.get("validate") or ()),
+            checker=tuple(spec.get("validate") or ()),
         )
 
     def current_text(self) -> str | None:

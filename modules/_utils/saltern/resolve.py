@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import candidate
 from .catalogue import CHOICES, UWSGI_CHECK, Catalogue, Service, drop_in_path, under_uwsgi, uwsgi_path
 from .derive import PLACEHOLDER, Context, Part, filled, split_facts
 from .errors import Problem, Problems, SalternError, suggestion
@@ -220,7 +221,7 @@ def _file(ctx: Context, path: str, entry: Mapping[str, Any]) -> FilePlan:
         settings=settings,
         secret=secret_names(kind, layered),
         check=tuple(entry.get("check", ())),
-        validate=tuple(entry.get("validate", ())),
+        validate=candidate.checker(entry.get("validate", ())),
         layered=layered,
         **attributes,
     )
