@@ -25,6 +25,8 @@ from tests.unit.boot_samples import CASES, installed, simple, sources
 GOLDEN = Path(__file__).parent / "golden" / "boot"
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 NAMES = ["-".join(case) for case in CASES]
+SHOWN = ("debian-13-bios-raid1", "fedora-43-uefi-lvm", "fedora-44-bios-raid1", "server")
+"""Cases that slow programs are shown; the others have their turn with `--all`."""
 FEDORAS = sorted(name for name in versionMap if re.fullmatch(r"F[0-9]+", name) and int(name[1:]) >= 43)
 
 
@@ -35,6 +37,11 @@ def proxied() -> dict[str, Any]:
 
 
 SITES: dict[str, Any] = {"server": installed, "proxy": proxied, "management": simple}
+
+
+def some(names: list[str]) -> list[Any]:
+    """Return all of the names as parameters, those that are not shown as slow ones."""
+    return [name if name in SHOWN else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 @cache
@@ -121,7 +128,7 @@ def test_kickstart_files_are_those_of_the_version(name: str, version: str) -> No
     assert len(handler.scripts) == 3
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("fedora")])
+@pytest.mark.parametrize("name", some([name for name in NAMES if name.startswith("fedora")]))
 def test_ksvalidator_agrees(name: str, tmp_path: Path) -> None:
     file = tmp_path / "kickstart.cfg"
     file.write_text(whole_kickstart(name))
@@ -216,7 +223,7 @@ def test_grub_takes_its_scripts(name: str) -> None:
     assert checked(program, "/dev/stdin", text="if true; then\n").returncode
 
 
-@pytest.mark.parametrize("name", [*NAMES, *SITES])
+@pytest.mark.parametrize("name", some([*NAMES, *SITES]))
 def test_scripts_are_clean(name: str) -> None:
     program = tool("shellcheck")
     for suffix in ("finish.sh", "root-disks.sh"):

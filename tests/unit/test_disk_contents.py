@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.disk_machine import BUSYBOX, MARK_AT, MIB, SIZE, Machine, run, tool
+from tests.unit.disk_machine import BUSYBOX, MARK_AT, MIB, SHELLS, SIZE, Machine, run, tool
 
 
-@pytest.fixture(params=["dash", "bash", "busybox"])
+@pytest.fixture(params=SHELLS)
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     if request.param == "busybox" and not BUSYBOX:
         pytest.skip("busybox is not installed")

@@ -10,10 +10,10 @@ import pytest
 from saltern import profiles, rootdisks, site
 
 from tests.unit.boot_samples import KICKSTART, installed
-from tests.unit.disk_machine import BUSYBOX, PATH, Machine
+from tests.unit.disk_machine import BUSYBOX, PATH, SHELLS, Machine
 
 
-@pytest.fixture(params=["dash", "bash", "busybox"])
+@pytest.fixture(params=SHELLS)
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     if request.param == "busybox" and not BUSYBOX:
         pytest.skip("busybox is not installed")
