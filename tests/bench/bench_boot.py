@@ -7,18 +7,16 @@ process; the median is held against the budget: 1,000 hosts in 5 s.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.figures import Figure, good, lines  # noqa: E402
+from tests.bench.figures import Figure, good, lines, medians  # noqa: E402
 
 HOSTS, RUNS, SECONDS = 1000, 3, 5.0
 MIRRORS = {"debian": "http://mirror.example.org/debian", "fedora": "http://mirror.example.org/fedora/linux"}
@@ -77,10 +75,8 @@ def one(hosts: int) -> dict[str, float]:
 
 
 def figures(hosts: int = HOSTS) -> list[Figure]:
-    """Return the median of several runs, each in a fresh process."""
-    command = [sys.executable, __file__, "--one", str(hosts)]
-    runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(RUNS)]
-    found = {key: median(run[key] for run in runs) for key in runs[0]}
+    """Return the medians of several runs."""
+    found = medians(__file__, hosts, RUNS)
     note = f"{found['files']:.0f} files, {found['characters'] / 1e6:.1f} MB of text; CPU {found['cpu']:.1f} s"
     return [
         Figure(f"boot files of {hosts} hosts", found["seconds"], "s", SECONDS * max(hosts / 1000, 1), note),

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.figures import Figure, good, lines  # noqa: E402
+from tests.bench.figures import Figure, good, lines, medians  # noqa: E402
 
 SIZES = (250, 500, 1000)
 RUNS = 3
@@ -73,13 +71,6 @@ def one(hosts: int) -> dict[str, Any]:
     return {**cost, "loading": loaded, "files": count, "characters": size}
 
 
-def measured(hosts: int) -> dict[str, float]:
-    """Return the medians of several runs, each in a fresh process."""
-    command = [sys.executable, __file__, "--one", str(hosts)]
-    runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(RUNS)]
-    return {key: median(run[key] for run in runs) for key in runs[0]}
-
-
 def judged(results: dict[int, dict[str, float]]) -> list[Figure]:
     """Return the largest site's time and memory and how the cost of a host grows, against the budgets."""
     small, large = min(results), max(results)
@@ -95,14 +86,14 @@ def judged(results: dict[int, dict[str, float]]) -> list[Figure]:
 
 def figures(sizes: Iterable[int] = SIZES) -> list[Figure]:
     """Measure sites of several sizes."""
-    return judged({hosts: measured(hosts) for hosts in sizes})
+    return judged({hosts: medians(__file__, hosts, RUNS) for hosts in sizes})
 
 
 def main(sizes: list[int]) -> int:
     """Print a line for each size and the verdict; return 1 when a budget is exceeded."""
     results = {}
     for hosts in sizes:
-        found = results[hosts] = measured(hosts)
+        found = results[hosts] = medians(__file__, hosts, RUNS)
         print(
             f"{hosts:5} hosts: {found['seconds']:6.2f} s (CPU {found['cpu']:.2f} s, reading {found['loading']:.2f} s),"
             f" peak {found['megabytes']:.0f} MB, {found['files']:.0f} files, {found['characters'] / 1e6:.1f} MB of text"

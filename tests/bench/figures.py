@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 
@@ -45,3 +49,10 @@ def lines(figures: Sequence[Figure]) -> Iterator[str]:
 def good(figures: Iterable[Figure]) -> bool:
     """Tell whether all figures are within their budgets."""
     return all(each.met for each in figures)
+
+
+def medians(program: str, argument: int, runs: int) -> dict[str, float]:
+    """Return the medians of what several runs of a program print as JSON for ``--one``, each in a fresh process."""
+    command = [sys.executable, program, "--one", str(argument)]
+    found = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(runs)]
+    return {key: median(run[key] for run in found) for key in found[0]}
