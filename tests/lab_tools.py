@@ -80,7 +80,9 @@ def nothing_to_do(answer: Answer, hosts: Iterable[str]) -> None:
 
 
 @contextmanager
-def own_lab(like: Lab, folder: Path, name: str, hosts: Mapping[str, Any] | None = None) -> Iterator[Lab]:
+def own_lab(
+    like: Lab, folder: Path, name: str, hosts: Mapping[str, Any] | None = None, booted: bool = True
+) -> Iterator[Lab]:
     """Give a lab like another one under a name of its own, with empty disks and more hosts; in the end it is gone."""
     data = yaml.safe_load(like.source.read_text())
     data |= {"name": name, "hosts": {**data["hosts"], **(hosts or {})}}
@@ -89,7 +91,8 @@ def own_lab(like: Lab, folder: Path, name: str, hosts: Mapping[str, Any] | None 
     found = sites.load(str(copy))
     testing.claim(found)
     try:
-        up.boot(found, up.Steps())
+        if booted:
+            up.boot(found, up.Steps())
         yield found
     finally:
         down.down(found, purge=True)

@@ -19,7 +19,7 @@ import yaml
 from frontdoor import testing
 from lab import down, master, nodes, saltconf, sites
 from lab.layout import Lab
-from tests.lab_tools import nothing_to_do, salt
+from tests.lab_tools import nothing_to_do, own_lab, salt
 
 SEED = 31
 MOMENTS = ("networks and package proxy", "nodes:", "salt-master and minions", "highstate of", "highstate of")
@@ -35,15 +35,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Give a lab of one host that is not there yet; nothing of it is left afterwards."""
-    data = yaml.safe_load(sites.load("allinone").source.read_text())
-    copy = tmp_path_factory.mktemp("allinone") / "site.yaml"
-    copy.write_text(yaml.safe_dump({**data, "name": "one"}, sort_keys=False))
-    found = sites.load(str(copy))
-    testing.claim(found)
-    try:
+    folder = tmp_path_factory.mktemp("allinone")
+    with own_lab(sites.load("allinone"), folder, "one", booted=False) as found:
         yield found
-    finally:
-        down.down(found, purge=True)
 
 
 def lab_up(lab: Lab, to: str) -> subprocess.Popen[str]:
