@@ -93,7 +93,8 @@ def _present(name, kind, properties, cloud):
         resource_plan.refuse_fixed(wanted, found)
     if raw is not None and not found and password is None:
         return outcome.success(name, f"{kind} {name} is as wanted{note}")
-    changes = _changes(wanted, found, password, cloud)
+    # An object that is nothing but its name is a change, too.
+    changes = _changes(wanted, found, password, cloud) or {kind: {"old": None, "new": name}}
     verb = "made" if raw is None else "changed"
     if __opts__["test"]:
         if raw is None:
