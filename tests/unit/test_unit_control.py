@@ -82,6 +82,27 @@ def test_nothing_to_do_costs_one_call(converge):
     assert (report.changes, report.troubles) == ({}, {})
 
 
+class Leaving(Manager):
+    """Has a unit that systemd restarts with another one, and that then goes down: its old process was still there."""
+
+    def show(self, names):
+        found = super().show(names)
+        if "restart a.service" in self.calls and "restart b.service" not in self.calls:
+            up = found["b.service"].active == "active"
+            state = {"active": "inactive", "sub": "dead"} if up else {}
+            self.units["b.service"] = replace(self.units["b.service"], **state, changed=now())
+            return {**found, "b.service": replace(found["b.service"], changed=now())} if up else found
+        return found
+
+
+def test_what_goes_down_by_itself_is_started_once(converge):
+    manager = Leaving(unit("a.service", active="inactive", sub="dead"), unit("b.service"))
+    calls, report = converge(manager, Wish("a.service"), Wish("b.service"))
+    assert calls.count("restart b.service") == 1
+    assert report.troubles == {}
+    assert manager.units["b.service"].active == "active"
+
+
 class Booting(Manager):
     """Brings a unit up by itself, so many looks later."""
 
@@ -118,7 +139,6 @@ def test_all_that_is_needed_in_one_call_each(converge):
         "show",
         "enable a.service b.service",
         "restart a.service b.service",
-        "show",
         "show",
     ]
     assert report.changes == {"a.service": "enabled, started", "b.service": "enabled, started"}

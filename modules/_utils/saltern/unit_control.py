@@ -12,7 +12,7 @@ from saltern.render import redact
 from saltern.units import Plan, Unit, Wish, banishment, coming, own_files, plan, unready
 from saltern.waiting import ask_all
 
-#: A unit without a probe must have stayed up for this long after it was touched (microseconds).
+#: A unit without a probe must have stayed up for this long (microseconds).
 SETTLE = 1_000_000
 #: So many restarts by systemd itself mean that waiting longer is useless.
 HOPELESS = 3
@@ -65,8 +65,6 @@ def bring_up(
     """Do what was planned and wait until all the units are ready."""
     systemd.forget_the_future({path for name in todo.restart for path in own_files(units[name])}, ctime=True)
     refused = act(control, todo, wishes, timeout)
-    if todo.restart or todo.stop:
-        revive(control, wishes, timeout)
     # when nothing was touched, what systemd said a moment ago still holds
     troubles = verify(control, wishes, todo, {} if todo.changes else units, secrets, timeout)
     return Report(todo.changes, {name: refused for name in todo.reload if refused} | troubles)
@@ -113,13 +111,6 @@ def act(control: systemd.Systemctl, todo: Plan, wishes: Sequence[Wish], timeout:
     return control.attempt("reload", todo.reload, timeout)
 
 
-def revive(control: systemd.Systemctl, wishes: Sequence[Wish], timeout: float) -> None:
-    """Start what is down although nothing of it failed: units that are bound to one that was just restarted."""
-    units = control.show([wish.name for wish in wishes])
-    down = [name for name, unit in units.items() if unit.active == "inactive" and not unit.busy]
-    control.attempt("restart", down, timeout)
-
-
 def verify(
     control: systemd.Systemctl,
     wishes: Sequence[Wish],
@@ -128,12 +119,22 @@ def verify(
     secrets: Mapping[str, str],
     timeout: float,
 ) -> dict[str, str]:
-    """Wait until every unit is up and its probe content; return why not, with last log lines, for the others."""
+    """Wait until every unit is up and its probe content; return why not, with last log lines, for the others.
+
+    What goes down meanwhile although nothing of it failed is started, once: it is bound to a unit that was restarted,
+    or came back while the process before it was still on its way out.
+    """
     end = time.monotonic() + timeout
     left, pause = {wish.name: wish for wish in wishes}, 0.1
     units = dict(known) or control.show(list(left))
     first = {name: 0 if name in todo.restart else unit.restarts for name, unit in units.items()}
+    revived: set[str] = set()
     while True:
+        down = [n for n in left if n not in revived and units[n].active == "inactive" and not units[n].busy]
+        if down:
+            control.attempt("restart", down, timeout)
+            revived.update(down)
+            units = control.show(list(left))
         reasons = _reasons(left, units, first, todo, secrets)
         left = {name: wish for name, wish in left.items() if reasons[name]}
         if all(_hopeless(units[name], first[name]) for name in left) or time.monotonic() > end:
@@ -154,8 +155,8 @@ def _reasons(
     now = time.time_ns() // 1000
     reasons: dict[str, str | None] = {}
     for name, wish in left.items():
-        settle = 0 if wish.probe or name not in todo.restart else SETTLE
-        reasons[name] = unready(units[name], now, settle, first[name])
+        # whoever started it: systemd may have, with a unit that it is bound to
+        reasons[name] = unready(units[name], now, 0 if wish.probe else SETTLE, first[name])
     touched = {*todo.restart, *todo.reload}
     asked = {name: wish.probe_of(name in touched) for name, wish in left.items() if reasons[name] is None}
     probes = {name: probe for name, probe in asked.items() if probe}
