@@ -23,7 +23,7 @@ LAB = sites.load(os.environ.get("SALTERN_SITE", "lab"))
 EVERYONE = [node.id for node in LAB.nodes]
 LEFT = timedelta(hours=6)
 SERVED = {"api": (443, 5000, 6080, 8774, 8778, 9292, 9696), "mariadb": (3306,), "rabbitmq": (5671,)}
-SERVED |= {"ovn-central": (6641, 6642), "libvirt-server": (16514,)}
+SERVED |= {"ovn-central": (6642,), "libvirt-server": (16514,)}
 """Certificate → ports at which it is shown to whoever connects."""
 CHANGED = re.compile(r"(mariadb|rabbitmq|identity)_|memcache$|metadata_proxy$")
 """Secrets that are passwords between services, and those of their users."""
