@@ -53,6 +53,17 @@ def made(plan, authority, **kwargs):
     return files, found
 
 
+def test_a_renewed_certificate_is_never_younger_than_its_key(plan, authority):
+    """Open vSwitch and OVN would not take it."""
+    files, _ = made(plan, authority)
+    for path, seconds in ((plan["key"], 100), (plan["cert"], 200)):
+        os.utime(path, (seconds, seconds))
+    assert certificates.inspect(files, authority.pem).changes == {plan["key"]: "time"}
+    made(plan, authority)
+    assert os.stat(plan["key"]).st_mtime_ns >= os.stat(plan["cert"]).st_mtime_ns
+    assert certificates.inspect(files, authority.pem).changes == {}
+
+
 def mode(path):
     return stat.S_IMODE(os.stat(path).st_mode)
 

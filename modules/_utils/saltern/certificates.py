@@ -122,6 +122,8 @@ def inspect(files: Files | Trusted, ca_pem: str, now: datetime | None = None) ->
         differing |= dict.fromkeys((files.cert, *files.private[1:]), "content")
     if pki.load_key(key) is None:
         differing[files.key] = "new key"
+    elif renew or _outlived(files):
+        differing[files.key] = "time"
     return Finding(tuple(renew), differing | _misplaced(files, differing))
 
 
@@ -151,7 +153,18 @@ def install(files: Files | Trusted, ca_pem: str, cert_pem: str | None) -> None:
     _write_private(files, files.key, key)
     if files.bundle:
         _write_private(files, files.bundle, cert + key)
+    if _outlived(files):
+        os.utime(files.key)
     return None
+
+
+def _outlived(files: Files) -> bool:
+    """Tell whether the certificate is younger than its key.
+
+    Open vSwitch and OVN, which run on, take a new certificate only together with a key that is newer than the one they
+    have read (``stream_ssl_set_key_and_cert`` in lib/stream-ssl.c): the key is given the later time.
+    """
+    return os.stat(files.key).st_mtime_ns < os.stat(files.cert).st_mtime_ns
 
 
 def _misplaced(files: Files, differing: Mapping[str, str]) -> dict[str, str]:
