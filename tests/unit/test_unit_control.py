@@ -83,24 +83,34 @@ def test_nothing_to_do_costs_one_call(converge):
 
 
 class Leaving(Manager):
-    """Has a unit that systemd restarts with another one, and that then goes down: its old process was still there."""
+    """Has a unit of which systemd loses sight with a reload: the next start meets its old process and ends with it."""
 
-    def show(self, names):
-        found = super().show(names)
-        if "restart a.service" in self.calls and "restart b.service" not in self.calls:
-            up = found["b.service"].active == "active"
-            state = {"active": "inactive", "sub": "dead"} if up else {}
-            self.units["b.service"] = replace(self.units["b.service"], **state, changed=now())
-            return {**found, "b.service": replace(found["b.service"], changed=now())} if up else found
-        return found
+    def _after(self, verb, name):
+        lost = self.calls.count("restart b.service") < 2
+        if verb == "enable":
+            self.units["b.service"] = replace(self.units["b.service"], active="inactive", sub="dead")
+        if (verb, name, lost) == ("restart", "b.service", True):
+            return {"active": "inactive", "sub": "dead"}
+        return super()._after(verb, name)
 
 
-def test_what_goes_down_by_itself_is_started_once(converge):
-    manager = Leaving(unit("a.service", active="inactive", sub="dead"), unit("b.service"))
+def test_what_systemd_lost_sight_of_is_started_until_it_stays(converge):
+    manager = Leaving(unit("a.service", enabled="disabled"), unit("b.service"))
     calls, report = converge(manager, Wish("a.service"), Wish("b.service"))
-    assert calls.count("restart b.service") == 1
-    assert report.troubles == {}
+    assert calls.count("restart b.service") == 2
+    assert (report.changes, report.troubles) == ({"a.service": "enabled"}, {})
     assert manager.units["b.service"].active == "active"
+
+
+def test_what_never_stays_is_not_started_for_ever(converge):
+    class Gone(Leaving):
+        def _after(self, verb, name):
+            return {"active": "inactive", "sub": "dead"} if name == "b.service" else super()._after(verb, name)
+
+    calls, report = converge(Gone(unit("a.service", enabled="disabled"), unit("b.service")), Wish("a.service"),
+                             Wish("b.service"), timeout=0.5)  # fmt: skip
+    assert calls.count("restart b.service") == 2
+    assert "it is inactive" in report.troubles["b.service"]
 
 
 class Booting(Manager):

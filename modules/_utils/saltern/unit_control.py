@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from saltern.waiting import ask_all
 SETTLE = 1_000_000
 #: So many restarts by systemd itself mean that waiting longer is useless.
 HOPELESS = 3
+#: So often is started what is down although nothing of it failed.
+REVIVALS = 2
 #: Seconds that are given to what systemd is starting by itself when a run begins, as at a boot.
 BOOTING = 60.0
 
@@ -121,16 +124,17 @@ def verify(
 ) -> dict[str, str]:
     """Wait until every unit is up and its probe content; return why not, with last log lines, for the others.
 
-    What goes down meanwhile although nothing of it failed is started, once: it is bound to a unit that was restarted,
-    or came back while the process before it was still on its way out.
+    What goes down meanwhile although nothing of it failed is started: it is bound to a unit that was restarted, or
+    its start has met, and ended, a process of its own of which systemd knew nothing any more (so it may be after a
+    reload that gave a running unit a further name).
     """
     end = time.monotonic() + timeout
     left, pause = {wish.name: wish for wish in wishes}, 0.1
     units = dict(known) or control.show(list(left))
     first = {name: 0 if name in todo.restart else unit.restarts for name, unit in units.items()}
-    revived: set[str] = set()
+    revived: Counter[str] = Counter()
     while True:
-        down = [n for n in left if n not in revived and units[n].active == "inactive" and not units[n].busy]
+        down = [n for n in left if revived[n] < REVIVALS and units[n].active == "inactive" and not units[n].busy]
         if down:
             control.attempt("restart", down, timeout)
             revived.update(down)
