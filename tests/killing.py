@@ -66,7 +66,10 @@ class Point:
         return found
 
     def choose(self, states: Mapping[str, str]) -> tuple[list[str], float]:
-        """Return the states that come before the one to be hit in, and the seconds to wait then."""
+        """Return the states that tell by their end that the one to be hit in has come, and the seconds to wait then.
+
+        That is the state before it, or any later one: what is reported while the master is down is lost.
+        """
         dice = random.Random(f"{self} {self.seed}")  # noqa: S311 - a seed, not a secret
         names = list(states)
         fitting = [name for name in names if self.phase == phase_of(name, states[name]) and self.state in ("", name)]
@@ -75,7 +78,8 @@ class Point:
         )
         chosen = dice.choice(fitting)
         longest = LONGEST.get(self.phase, 0.3) if self.longest is None else self.longest
-        return names[: names.index(chosen)], dice.uniform(0, longest)
+        index = names.index(chosen)
+        return names[index - 1 :] if index else [], dice.uniform(0, longest)
 
 
 def phase_of(name: str, function: str) -> str:
@@ -110,14 +114,15 @@ class Running:
                     event = json.loads(line)
                     self.under_way.set() if event["event"] == "start" else self.board.apply(event)
 
-    def reach(self, host: str, before: list[str]) -> None:
-        """Wait until a host has finished all states before the one that is meant."""
+    def reach(self, host: str, signs: list[str]) -> None:
+        """Wait until a host has come to the state that is meant: one of the signs is finished, where there are any."""
         row = self.board.rows[host]
 
         def there() -> bool:
-            return bool(row.end) or (self.under_way.is_set() and set(before) <= row.finished)
+            come = not signs or not row.finished.isdisjoint(signs)
+            return bool(row.end) or (self.under_way.is_set() and come)
 
-        wait(there, REACHED_SECONDS, f"{host} to finish {before[-1] if before else 'nothing'}", pause=0.02)
+        wait(there, REACHED_SECONDS, f"{host} to finish {signs[0] if signs else 'nothing'}", pause=0.02)
         assert not row.end, f"{host}: the run was over before the kill: {row.end}: {self.board.failures()}"
 
     def leave(self) -> None:
@@ -132,8 +137,8 @@ class Running:
 def strike(lab: Lab, running: Running, point: Point) -> str:
     """Kill at a point; return on what the host worked."""
     node = point.node(lab)
-    before, delay = point.choose(state_ids(lab.site, node.id))
-    running.reach(node.id, before)
+    signs, delay = point.choose(state_ids(lab.site, node.id))
+    running.reach(node.id, signs)
     if point.victim in COMMANDS:
         started(lab, node, point)
     time.sleep(delay)
