@@ -1,4 +1,4 @@
-"""What a disk holds, and the mark of an installation: the script that decides, run under busybox, or with `--all` under three shells."""
+"""What a disk holds, and the mark of an installation: the script that decides, under one shell or all three."""
 
 from __future__ import annotations
 
