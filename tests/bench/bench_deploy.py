@@ -8,6 +8,7 @@ packages, setting of fsync and parallelism. What both need before they can begin
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -89,15 +90,29 @@ def installed(lab: Lab, options: str = "") -> float:
 
 
 def deployed(lab: Lab) -> tuple[float, float]:
-    """Return the seconds of the first highstate, and those until an instance then answered from outside."""
+    """Return the seconds of the first highstate, and those until an instance then answered from outside.
+
+    Of a run that failed the nodes' logs are kept: the lab is gone with the benchmark.
+    """
     verify.deliver(lab, verify.built(layout.CACHE / "guest"))
     began = time.monotonic()
-    board = highstate.run(lab)
-    if not board.good:
-        raise LabError("the highstate failed:\n" + "\n".join(board.failures()))
-    converged = time.monotonic()
-    reach(lab, instance(lab))
+    try:
+        board = highstate.run(lab)
+        if not board.good:
+            raise LabError("the highstate failed:\n" + "\n".join(board.failures()))
+        converged = time.monotonic()
+        reach(lab, instance(lab))
+    except LabError as error:
+        raise LabError(f"{error}\nlogs of the nodes: {logs(lab)}") from error
     return converged - began, time.monotonic() - converged
+
+
+def logs(lab: Lab) -> Path:
+    """Copy the nodes' logs to where only the user may read them; return the folder."""
+    folder = Path(tempfile.mkdtemp(prefix=f"saltern-{NAME}-"))
+    for node in lab.nodes:
+        shutil.copytree(lab.place(node) / "upper/var/log", folder / node.id, symlinks=True)
+    return folder
 
 
 def instance(lab: Lab) -> str:

@@ -33,7 +33,11 @@ def main(image_path: str, network_name: str) -> None:
     end = time.monotonic() + SECONDS
     while server.status != "ACTIVE":
         if server.status == "ERROR" or time.monotonic() > end:
-            sys.exit(f"the instance is {server.status}: {server.fault}")
+            port = cloud.network.get_port(port.id)
+            sys.exit(
+                f"the instance is {server.status}, task {server.task_state} on {server.compute_host or 'no host'}, "
+                f"fault: {server.fault}; its port is {port.status}, bound to {port.binding_host_id or 'no host'}"
+            )
         time.sleep(0.5)
         server = cloud.compute.get_server(server.id)
     print(port.fixed_ips[0]["ip_address"], flush=True)

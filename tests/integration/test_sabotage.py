@@ -123,6 +123,11 @@ BREAKAGES = [
              "mv /root/chrony.conf /etc/chrony/chrony.conf", "/etc/chrony/chrony.conf: missing"),
     Breakage("a silent minion", 2, "other compute", "systemctl stop salt-minion", "systemctl start salt-minion",
              "no facts: no answer from its minion"),
+    Breakage("a worker that is listed and gone", 2, "controller",
+             "mariadb neutron -e 'insert into ovn_hash_ring (node_uuid, group_name, hostname, created_at, updated_at) "
+             "select \"sabotage\", group_name, hostname, created_at, updated_at from ovn_hash_ring limit 1'",
+             "mariadb neutron -e 'delete from ovn_hash_ring where node_uuid = \"sabotage\"'",
+             "neutron's workers in OVN's hash ring, (listed, alive)"),
     Breakage("a disabled compute host", 2, "deploy",
              "OS_CLOUD=saltern openstack compute service set --disable {compute id} nova-compute",
              "OS_CLOUD=saltern openstack compute service set --enable {compute id} nova-compute",

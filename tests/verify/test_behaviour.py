@@ -13,6 +13,7 @@ import openstack
 import pytest
 import testinfra
 from knocking import Met
+from saltern import catalogue
 
 MODEL = expected.model()
 LEADER = MODEL.having("controller")[0].id
@@ -20,6 +21,8 @@ COMPUTES = [host.id for host in MODEL.having("compute")]
 testinfra_hosts = [f"salt://{LEADER}"]
 #: Neutron lists an agent once it has answered a ping, which goes out, and is answered, within 75 s (agent_down_time).
 HEARTBEAT = 90
+#: Seconds within which the workers of an API that was just restarted have loaded it.
+STARTING = 30
 
 
 def meetings(met: Met, door: str, among: set[str] | None = None) -> dict[str, str]:
@@ -111,6 +114,36 @@ def test_chassis_are_the_compute_hosts(host: Any) -> None:
     assert sorted(row[0] for row in rows) == sorted(COMPUTES)
     plain = [row[0] for row in rows if "enable-chassis-as-gw" not in dict(row[2][1]).get("ovn-cms-options", "")]
     assert not plain, f"no gateway chassis: {', '.join(plain)}"
+
+
+def test_every_worker_of_neutron_hears_ovn(host: Any) -> None:
+    """An event of OVN is one worker's business, chosen among those listed: a deaf one loses it, and a port stays down.
+
+    neutron.common.ovn.hash_ring_manager; a worker in life is touched every 30 s (HASH_RING_TOUCH_INTERVAL).
+    """
+    wanted = {each.id: (neutron_workers(each.id),) * 2 for each in MODEL.having("controller")}
+    end = time.monotonic() + STARTING
+    while (seen := hash_ring(host)) != wanted and time.monotonic() < end:
+        time.sleep(1)
+    assert seen == wanted, f"neutron's workers in OVN's hash ring, (listed, alive): {seen}, not {wanted}"
+
+
+def neutron_workers(name: str) -> int:
+    """Return how many processes neutron's API has on a controller."""
+    settings = expected.plans()[name]["services"]["neutron"]["files"][catalogue.uwsgi_path("neutron-api")]
+    return int(settings["settings"]["uwsgi"]["processes"])
+
+
+def hash_ring(host: Any) -> dict[str, tuple[int, int]]:
+    """Return controller → how many of its workers are listed, and how many of them were touched within a minute."""
+    query = (
+        "select hostname, count(*), sum(updated_at >= utc_timestamp() - interval 60 second) "
+        "from neutron.ovn_hash_ring group by hostname"
+    )
+    said = host.run(f"mariadb --skip-column-names --execute='{query}'")
+    assert said.rc == 0, said.stderr
+    rows = [line.split("\t") for line in said.stdout.splitlines()]
+    return {name: (int(listed), int(touched)) for name, listed, touched in rows}
 
 
 @pytest.fixture(scope="module")

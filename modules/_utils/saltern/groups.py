@@ -110,6 +110,7 @@ def uwsgi(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         "master": True,
         "lazy-apps": True,
         "thunder-lock": True,
+        # Without it the application's own threads stand still between two requests: neutron's, which hear OVN's events.
         "enable-threads": True,
         "die-on-term": True,
         # glance's worker never obeys; without this systemd waits 15 s for it at each restart.
