@@ -103,8 +103,13 @@ def counted(report: str) -> Count:
     return total
 
 
-def pytest(paths: Iterable[str], slow: bool, measured: Sequence[str] = (), site: str = sites.USUAL) -> Count:
-    """Run tests; a run that breaks off counts as one failure, and so does a line of `measured` that no test reaches."""
+def pytest(
+    paths: Iterable[str], slow: bool, measured: Sequence[str] = (), site: str = sites.USUAL, apart: bool = False
+) -> Count:
+    """Run tests, on all cores at once if each stands apart from the others.
+
+    A run that breaks off counts as one failure, and so does a line of `measured` that no test reaches.
+    """
     with tempfile.TemporaryDirectory() as directory:
         report, lines = Path(directory) / "report.xml", Path(directory) / "lines"
         options = [
@@ -114,6 +119,7 @@ def pytest(paths: Iterable[str], slow: bool, measured: Sequence[str] = (), site:
             *(f"--cov={each}" for each in measured),
         ]
         options += [] if slow else ["-m", "not slow"]
+        options += ["--numprocesses=auto"] if apart else []
         code = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *paths],
             cwd=REPOSITORY,
@@ -171,12 +177,12 @@ def quick(arguments: argparse.Namespace) -> Count:
     for name, argv in linters().items():
         total += check(name, argv)
     if os.geteuid() == 0:
-        return total + pytest(QUICK, slow=arguments.all, measured=(PURE,))
+        return total + pytest(QUICK, slow=arguments.all, measured=(PURE,), apart=True)
     sys.stdout.write(
         f"{'coverage':<14} skipped  only root reaches the lines that give files away and become other users\n"
     )
     sys.stdout.flush()
-    return total + Count(skipped=1) + pytest(QUICK, slow=arguments.all)
+    return total + Count(skipped=1) + pytest(QUICK, slow=arguments.all, apart=True)
 
 
 def with_nodes(arguments: argparse.Namespace, lab: Lab) -> Count:

@@ -1,4 +1,4 @@
-"""The script that decides which disks may be written to, under busybox; with `--all` under dash and bash, too."""
+"""The script that decides which disks may be written to, under busybox, dash and bash."""
 
 from __future__ import annotations
 
