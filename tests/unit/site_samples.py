@@ -21,6 +21,7 @@ def full() -> dict[str, Any]:
         "time": {"servers": ["ntp.lab.example", "192.0.2.1"]},
         "mirrors": {"debian": "http://mirror.lab.example/debian", "fedora": "https://mirror.lab.example/fedora/linux"},
         "install": {"profile": "debian-13", "firmware": "uefi", "ssh_keys": [KEY], "console": "ttyS0,115200n8"},
+        "networking": {"managed": False, "confirm_within": 90},
         "networks": {
             "management": {
                 "cidr": "10.20.0.0/24",
@@ -28,6 +29,7 @@ def full() -> dict[str, Any]:
                 "mtu": 9000,
                 "vlan": 20,
                 "dns": ["10.20.0.53"],
+                "routes": {"10.50.0.0/16": "10.20.0.2"},
             },
             "provisioning": {
                 "cidr": "10.21.0.0/24",
@@ -64,7 +66,10 @@ def full() -> dict[str, Any]:
             "cmp2": {
                 "roles": ["compute"],
                 "address": "10.20.0.22",
-                "interfaces": {"bond0": {"carries": "management", "bond": bond()}, "eth2": {"carries": "trunk"}},
+                "interfaces": {
+                    "bond0": {"carries": "management", "bond": bond(), "bridge": "br0"},
+                    "eth2": {"carries": "trunk"},
+                },
                 "install": {
                     "profile": "fedora-43",
                     "firmware": "bios",
@@ -79,6 +84,7 @@ def full() -> dict[str, Any]:
                     "console": "tty0",
                 },
                 "tunnel_address": "10.30.0.99",
+                "networking": {"managed": True},
                 "services": {
                     "nova": {"files": {"/etc/nova/nova.conf": {"DEFAULT": {"reserved_host_memory_mb": 1024}}}}
                 },

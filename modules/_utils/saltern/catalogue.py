@@ -134,8 +134,8 @@ def load(directory: Path) -> Catalogue:
 
 
 KEYS = ("description", "tier", "after", "common", "roles", "variants")
-CHOICES = ("live_migration",)
-"""Options of the site by which a service may vary."""
+CHOICES = ("live_migration", "networking")
+"""Options of the site, or of a host, by which a service may vary."""
 
 
 def _service(path: Path, problems: list[Problem]) -> Service:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import host_network, networkd
 from .catalogue import Catalogue
 from .errors import Problem, Problems, suggestion
 from .layers import Secret
@@ -108,6 +109,7 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "bridge_mappings": lambda ctx: f"{ctx.site.trunk.physical_network}:{ctx.site.trunk.bridge}",
     "ca_file": lambda ctx: CA_FILE,
     "chassis_mac": _chassis_mac,
+    "confirm_within": lambda ctx: ctx.site.confirm_within,
     "controller_address": lambda ctx: ctx.controller.address,
     "controller_name": lambda ctx: ctx.fqdn(ctx.controller),
     "dashboard_hosts": lambda ctx: [ctx.site.api_name, ctx.site.api_address, "127.0.0.1"],
@@ -121,6 +123,8 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "memcache_secret": lambda ctx: ctx.secret("memcache"),
     "name": lambda ctx: ctx.fqdn(),
     "names": _own_names,
+    "network_files": lambda ctx: networkd.files(ctx.site, ctx.host),
+    "network_probes": lambda ctx: host_network.probes(ctx.site, ctx.host),
     "node_name": lambda ctx: f"rabbit@{ctx.host.id}",
     "novnc_url": lambda ctx: f"https://{ctx.site.api_name}:6080/vnc_lite.html",
     "qemu_name": lambda ctx: f"qemu.{ctx.host.id}",

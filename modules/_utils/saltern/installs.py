@@ -176,7 +176,7 @@ def interface(name: str, data: Data) -> Interface:
     """Return a network device."""
     bond = data["bond"]
     members = tuple(Member(each, mac) for each, mac in plugs(data).items()) if bond else ()
-    return Interface(name, data["carries"], data["mac"], Bond(bond["mode"], members) if bond else None)
+    return Interface(name, data["carries"], data["mac"], Bond(bond["mode"], members) if bond else None, data["bridge"])
 
 
 def install(data: Data, host: Data) -> Install | None:

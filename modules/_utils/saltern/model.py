@@ -33,12 +33,16 @@ class Bond:
 
 @dataclass(frozen=True)
 class Interface:
-    """A network device of a host and the network it carries (``management``, ``provisioning`` or ``trunk``)."""
+    """A network device of a host and the network it carries (``management``, ``provisioning`` or ``trunk``).
+
+    With ``bridge`` the network's address is on a bridge of that name, of which the device is a port.
+    """
 
     device: str
     carries: str
     mac: str | None = None
     bond: Bond | None = None
+    bridge: str | None = None
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -48,13 +52,17 @@ class Interface:
 
 @dataclass(frozen=True)
 class Management:
-    """The network on which hosts are reached, on the interface that carries it; untagged when ``vlan`` is None."""
+    """The network on which hosts are reached, on the interface that carries it; untagged when ``vlan`` is None.
+
+    ``routes`` are other networks, each with the router that leads there.
+    """
 
     cidr: str
     gateway: str | None = None
     mtu: int = 1500
     vlan: int | None = None
     dns: tuple[str, ...] = ()
+    routes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,10 +169,15 @@ class Host:
     services: Mapping[str, Any] = field(default_factory=dict)
     provisioning_address: str | None = None
     install: Install | None = None
+    networking: str = "found"
+    """``managed`` where the host's networks are kept as the site file says, ``found`` where they are left alone."""
 
     def device(self, network: str) -> str | None:
-        """Return the device that carries a network (``management``, ``provisioning`` or ``trunk``), or None."""
-        return next((each.device for each in self.interfaces if each.carries == network), None)
+        """Return the device that carries a network (``management``, ``provisioning`` or ``trunk``), or None.
+
+        Of a bridge's port it is the bridge.
+        """
+        return next((each.bridge or each.device for each in self.interfaces if each.carries == network), None)
 
 
 @dataclass(frozen=True)
@@ -189,6 +202,8 @@ class Site:
     """Whence SSH is let in, beside the management network."""
     openings: Mapping[str, Opening] = field(default_factory=dict)
     mirrors: Mapping[str, str] = field(default_factory=dict)
+    confirm_within: int = 120
+    """Seconds after which a change of a host's networks that was not confirmed is rolled back."""
     services: Mapping[str, Any] = field(default_factory=dict)
     resources: Mapping[str, Any] = field(default_factory=dict)
 

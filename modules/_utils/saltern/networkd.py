@@ -5,7 +5,8 @@ Devices whose MAC the site file says are known by their permanent one: bonds and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -21,6 +22,9 @@ BONDS: Mapping[str, Mapping[str, str]] = {
 }
 """What is set beside the mode; of the other modes nothing but the monitor."""
 _QUIET = {"LinkLocalAddressing": "no", "IPv6AcceptRA": "no"}
+# Open vSwitch makes the trunk's device a port: networkd would take it out of there again.
+_SWITCHED = {**_QUIET, "KeepMaster": "yes"}
+_ROUTE = re.compile(r"^\[Route [0-9]+\]$", re.MULTILINE)
 
 Sections = Mapping[str, Mapping[str, Any]]
 
@@ -28,7 +32,9 @@ Sections = Mapping[str, Mapping[str, Any]]
 def files(site: Site, host: Host) -> dict[str, str]:
     """Return the files by their names."""
     return {
-        name: render("ini", sections) for each in host.interfaces for name, sections in _interface(site, host, each)
+        name: _ROUTE.sub("[Route]", render("ini", sections))
+        for each in host.interfaces
+        for name, sections in _interface(site, host, each)
     }
 
 
@@ -39,7 +45,7 @@ def _interface(site: Site, host: Host, each: Interface) -> Iterator[tuple[str, S
     link = {key: value for key, value in link.items() if value is not None}
     vlan = site.management.vlan if each.carries == "management" else None
     top = f"{each.device}.{vlan}" if vlan else each.device
-    settings = {"trunk": _QUIET}.get(each.carries) or _addressed(site, host, each.carries)
+    settings = {"trunk": _SWITCHED}.get(each.carries) or _addressed(site, host, each.carries)
     if each.bond:
         extra = BONDS.get(each.bond.mode, _BOND)
         netdev = {"Name": each.device, "Kind": "bond"}
@@ -52,7 +58,12 @@ def _interface(site: Site, host: Host, each: Interface) -> Iterator[tuple[str, S
         yield f"10-{top}.netdev", {"NetDev": {"Name": top, "Kind": "vlan"}, "VLAN": {"Id": vlan}}
         yield f"20-{each.device}.network", _network(match, link, {"VLAN": top, **_QUIET})
         match = {"Name": top}
-    yield f"20-{top}.network", _network(match, link, settings)
+    if each.bridge:
+        yield f"10-{each.bridge}.netdev", {"NetDev": {"Name": each.bridge, "Kind": "bridge"}}
+        yield f"20-{top}.network", _network(match, link, {"Bridge": each.bridge, **_QUIET})
+        top, match = each.bridge, {"Name": each.bridge}
+    routes = site.management.routes if each.carries == "management" else ()
+    yield f"20-{top}.network", {**_network(match, link, settings), **_routes(routes)}
 
 
 def _match(device: Member) -> dict[str, str]:
@@ -61,6 +72,11 @@ def _match(device: Member) -> dict[str, str]:
 
 def _network(match: Mapping[str, str], link: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"Match": match, **({"Link": link} if link else {}), "Network": settings}
+
+
+def _routes(routes: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return a section for each route; all of them have one name in the end."""
+    return {f"Route {number}": {"Destination": to, "Gateway": via} for number, (to, via) in enumerate(routes)}
 
 
 def _addressed(site: Site, host: Host, network: str) -> dict[str, Any]:

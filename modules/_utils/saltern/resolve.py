@@ -170,7 +170,8 @@ def _part(site: Site, service: Service, host: Host) -> dict[str, Any] | None:
 
     A step that is not for hosts with another role (``unless_role``) is left out there.
     """
-    part = service.part(host.roles, {option: getattr(site, option) for option in CHOICES})
+    choices = {option: getattr(host if hasattr(host, option) else site, option) for option in CHOICES}
+    part = service.part(host.roles, choices)
     if part and "steps" in part:
         part["steps"] = [step for step in part["steps"] if step.get("unless_role") not in host.roles]
     if part is None or "apis" not in part:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from saltern import installrules, installs, yamlfile
+from saltern import installrules, installs, networking, yamlfile
 from saltern.checks import (
     Check,
     Key,
@@ -79,7 +79,12 @@ Offers = Callable[[], Mapping[str, installrules.Offer]]
 """Reads the profiles by which machines are installed; called when a site installs any."""
 
 _INTERFACE = record(
-    {"carries": Key(one_of(*NETWORKS), required=True), "mac": Key(mac), "bond": Key(installs.BOND)},
+    {
+        "carries": Key(one_of(*NETWORKS), required=True),
+        "mac": Key(mac),
+        "bond": Key(installs.BOND),
+        "bridge": Key(device),
+    },
 )
 
 _HOST = record(
@@ -90,6 +95,7 @@ _HOST = record(
         "tunnel_address": Key(address),
         "provisioning_address": Key(address),
         "install": Key(installs.HOST_INSTALL),
+        "networking": Key(networking.HOST, {}),
         "services": Key(OVERRIDES, {}),
     }
 )
@@ -127,6 +133,7 @@ _NETWORKS = record(
                     "mtu": Key(mtu, 1500),
                     "vlan": Key(vlan),
                     "dns": Key(listing(address), ()),
+                    "routes": Key(mapping(network, address), {}),
                 }
             ),
             required=True,
@@ -165,6 +172,7 @@ SITE: Check = record(
         ),
         "mirrors": Key(record({"debian": Key(url), "fedora": Key(url)}), {}),
         "install": Key(installs.SITE_INSTALL),
+        "networking": Key(networking.SITE, {}),
         "networks": Key(_NETWORKS, required=True),
         "hosts": Key(mapping(host_name, _HOST, at_least="at least one host"), required=True),
         "services": Key(OVERRIDES, {}),
@@ -187,7 +195,7 @@ def parse(data: Any, names: Names | None = None, offers: Offers | None = None) -
     """
     report = Report()
     checked = SITE(data, "", report)
-    for rule in (*RULES, *installrules.RULES):
+    for rule in (*RULES, *installrules.RULES, *networking.RULES):
         rule(checked, report)
     if offers is not None and any(True for _ in installrules.installed(checked)):
         installrules.profiles_fit(checked, offers(), report)
@@ -265,6 +273,7 @@ def _site(data: Mapping[str, Any]) -> Site:
             name: Opening(each["ports"], each["from"], each["proto"]) for name, each in data["firewall"]["open"].items()
         },
         mirrors={name: mirror for name, mirror in data["mirrors"].items() if mirror is not None},
+        confirm_within=networking.confirm_within(data),
         services=data["services"],
         resources=data["resources"],
     )
@@ -272,7 +281,9 @@ def _site(data: Mapping[str, Any]) -> Site:
 
 def _management(data: Mapping[str, Any]) -> Management:
     dns = tuple(str(each) for each in data["dns"])
-    return Management(str(data["cidr"]), _text(data["gateway"]), data["mtu"], data["vlan"], dns)
+    return Management(
+        str(data["cidr"]), _text(data["gateway"]), data["mtu"], data["vlan"], dns, networking.routes(data)
+    )
 
 
 def _host(name: str, data: Mapping[str, Any], site: Mapping[str, Any]) -> Host:
@@ -286,6 +297,7 @@ def _host(name: str, data: Mapping[str, Any], site: Mapping[str, Any]) -> Host:
         services=data["services"],
         provisioning_address=_text(installs.provisioning_address(site, data)),
         install=installs.install(site, data),
+        networking="managed" if networking.managed(site, data) else "found",
     )
 
 
