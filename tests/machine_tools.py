@@ -38,8 +38,7 @@ with selectors.DefaultSelector() as ready:
 # What is read back from the host over the network: that it is the host, and no other one with its address.
 BANNER = {
     "/etc/systemd/system/banner.socket": "[Socket]\nListenStream=22\nAccept=yes\n[Install]\nWantedBy=sockets.target\n",
-    "/etc/systemd/system/banner@.service": "[Service]\nExecStart=/bin/hostname\nStandardOutput=socket\n",
-    "/etc/hostname": "h1\n",
+    "/etc/systemd/system/banner@.service": "[Service]\nExecStart=/bin/echo h1\nStandardOutput=socket\n",
 }
 RUN = """
 import json, sys
@@ -51,8 +50,8 @@ files = networkd.files(model, model.hosts["h1"])
 for name, old, new in order.get("edits", ()):
     files[name] = files.get(name, "# Managed by Saltern\\n").replace(old, new) if old else new
 files = {name: text for name, text in files.items() if name not in order.get("without", ())}
-control = network_control.Control(order["within"])
-report = control.converge(files, Probes.from_data(host_network.probes(model, model.hosts["h1"])), order.get("test", False))
+probes = Probes.from_data(host_network.probes(model, model.hosts["h1"]))
+report = network_control.Control(order["within"]).converge(files, probes, order.get("test", False))
 print("REPORT " + json.dumps([report.result, report.words, report.changes]))
 """
 
@@ -82,7 +81,9 @@ class Rack:
         self.machine.run(f"cat >/run/order.json <<'END'\n{text}\nEND")
         return "PYTHONPATH=/srv/saltern /opt/saltern/salt/bin/python -P /srv/run.py"
 
-    def converge(self, site: Mapping[str, Any], within: int = 60, **more: Any) -> tuple[bool | None, str, dict[str, Any]]:
+    def converge(
+        self, site: Mapping[str, Any], within: int = 60, **more: Any
+    ) -> tuple[bool | None, str, dict[str, Any]]:
         """Have the machine's networks changed as the state does it; return result, words and changes."""
         said = self.machine.run(self.order(site, within, **more), timeout=within + 180, check=False)
         lines = [line for line in said.splitlines() if line.startswith("REPORT ")]
@@ -150,7 +151,9 @@ def _wire() -> None:
         fabric.ip(SWITCH, "link", "set", bridge, "up")
     for number, (namespace, address) in enumerate(OTHERS.items()):
         fabric.namespace(namespace)
-        fabric.ip(SWITCH, "link", "add", f"c{number}", "mtu", "9216", "type", "veth", "peer", "eth0", "netns", namespace)
+        fabric.ip(
+            SWITCH, "link", "add", f"c{number}", "mtu", "9216", "type", "veth", "peer", "eth0", "netns", namespace
+        )
         fabric.ip(SWITCH, "link", "set", f"c{number}", "master", "mgmt", "up")
         fabric.ip(namespace, "address", "add", f"{address}/24", "dev", "eth0")
         fabric.ip(namespace, "link", "set", "eth0", "up")

@@ -23,9 +23,11 @@ DIRECTORIES = (
 )
 """Where systemd-networkd reads files; of two with one name the first directory's counts (systemd.network(5))."""
 IFUPDOWN = ("/etc/network/interfaces", "/etc/network/interfaces.d")
-WIRED = {"ether", "vlan", "bond", "bridge"}
+MADE = {"ether", "vlan", "bond", "bridge"}
+"""What Type= may say of a device that a file of ours makes."""
 
-Sections = list[tuple[str, list[tuple[str, str]]]]
+Files = Mapping[str, Mapping[str, str]]
+"""The sections [Match] of files, by the files' names."""
 
 
 def probes(site: Site, host: Host) -> dict[str, Any]:
@@ -85,30 +87,35 @@ def foreign(files: Mapping[str, str], wanted: Mapping[str, str]) -> list[Problem
     return found
 
 
-def _rivals(path: str, text: str, matched: Mapping[str, Mapping[str, str]], made: Mapping[str, str]) -> list[Problem]:
+def _rivals(path: str, text: str, matched: Files, made: Mapping[str, str]) -> list[Problem]:
     name = Path(path).name
     if name.endswith(".netdev"):
         device = keys(text, "NetDev").get("Name", "")
         return [Problem(path, device, f"no such file: {made[device]} makes this device")] if device in made else []
     said = keys(text, "Match")
     return [
-        Problem(path, " ".join(sorted(match.values())), f"no file that wins over {ours}: move it away")
+        Problem(path, named(ours, match), f"no file that wins over {ours}: move it away")
         for ours, match in matched.items()
-        if name < ours and _matches(said, match)
+        if name < ours and _matches(said, named(ours, match), match.get("PermanentMACAddress", ""), made)
     ]
 
 
-def _matches(said: Mapping[str, str], device: Mapping[str, str]) -> bool:
-    """Tell whether a section [Match] may fit a device that ours knows by name or by MAC; in doubt it does."""
-    if not said:
-        return False  # systemd-networkd passes over a file that matches everything by saying nothing
-    if "Name" in said and "Name" in device:
-        return _fits(said["Name"], device["Name"])
+def named(name: str, match: Mapping[str, str]) -> str:
+    """Return the name of the device that a file of ours is for; the file's name has it where its MAC is matched."""
+    return match.get("Name") or name.partition("-")[2].removesuffix(".network")
+
+
+def _matches(said: Mapping[str, str], device: str, mac: str, made: Mapping[str, str]) -> bool:
+    """Tell whether a section [Match] fits a device of ours; a key that cannot be judged from here counts as fitting."""
     macs = said.get("PermanentMACAddress") or said.get("MACAddress")
-    if macs and "PermanentMACAddress" in device:
-        return device["PermanentMACAddress"] in macs.lower().replace("-", ":").split()
     kinds = said.get("Type", "ether").split()
-    return bool(WIRED & set(kinds)) or kinds[0].startswith("!")
+    fits = [
+        bool(said),  # systemd-networkd passes over a file that says nothing here
+        _fits(said.get("Name", "*"), device),
+        not macs or (mac in macs.lower().replace("-", ":").split() if mac else device not in made),
+        bool((MADE if device in made else {"ether"}) & set(kinds)) or kinds[0].startswith("!"),
+    ]
+    return all(fits)
 
 
 def _fits(patterns: str, name: str) -> bool:
@@ -118,7 +125,7 @@ def _fits(patterns: str, name: str) -> bool:
 
 def interfaces(texts: Mapping[str, str], wanted: Mapping[str, str]) -> list[Problem]:
     """Return a problem for each device of ours that ifupdown configures, too (interfaces(5))."""
-    names = {keys(text, "Match").get("Name", name[3:].removesuffix(".network")) for name, text in wanted.items()}
+    names = {named(name, keys(text, "Match")) for name, text in wanted.items() if name.endswith(".network")}
     return [
         Problem(path, line.strip(), f"nothing of {words[1]}: systemd-networkd configures it")
         for path, text in texts.items()

@@ -82,10 +82,9 @@ class Control:
     def _refuse(self, wanted: Files) -> None:
         problems = host_network.foreign(host_network.read(self.directories), wanted)
         problems += host_network.interfaces(host_network.read_interfaces(self.ifupdown), wanted)
-        states = self.systemctl.show([network_change.NETWORKD, MANAGER])
-        if states[network_change.NETWORKD].active != "active":
+        if not self.systemctl.runs(network_change.NETWORKD):
             problems.append(Problem(network_change.NETWORKD, "not active", "the manager of this host's networks"))
-        if states[MANAGER].active == "active":
+        if self.systemctl.runs(MANAGER):
             problems.append(Problem(MANAGER, "active", "systemd-networkd alone: two managers undo each other's work"))
         if problems:
             raise Problems(problems)
