@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lab import fabric
 from lab.layout import REPOSITORY
 from lab.machine import Machine, Plug
 from lab.machine_disk import MachineDisk
+from lab.units import wait
 
 SWITCH = "saltern-rack"
 MASTER, GATEWAY, PEER = "10.77.0.1", "10.77.0.254", "10.77.0.12"
@@ -61,12 +63,34 @@ class Rack:
     """The switch's namespace, the others on it, and the machine."""
 
     machine: Machine
-    listeners: list[subprocess.Popen[str]] = field(default_factory=list)
+    helpers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def mtu(self, bytes_: int) -> None:
         """Set the MTU of everything on the management network but the machine itself."""
         for namespace in OTHERS:
             fabric.ip(namespace, "link", "set", "eth0", "mtu", str(bytes_))
+
+    def also(self, network: str) -> None:
+        """Give the others an address in one more network."""
+        for namespace, address in OTHERS.items():
+            moved = f"{network}{address.rpartition('.')[2]}/24"
+            fabric.ip(namespace, "address", "add", moved, "dev", "eth0")
+
+    def tag(self, vlan: int, network: str) -> None:
+        """Have the others in a network on a VLAN alone."""
+        for number, (namespace, address) in enumerate(OTHERS.items()):
+            cable = f"v{number}"
+            words = ["-m", "lab.tagger", f"/run/netns/{SWITCH}", cable, f"/run/netns/{namespace}", "eth1", str(vlan)]
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig=KILL", sys.executable, *words], cwd=REPOSITORY, text=True
+            )
+            self.helpers.append(process)
+            wait(partial(fabric.has, namespace, "eth1"), 20, f"{namespace}'s VLAN")
+            fabric.ip(SWITCH, "link", "set", cable, "mtu", "9216", "master", "mgmt", "up")
+            fabric.ip(namespace, "address", "flush", "dev", "eth0")
+            moved = f"{network}{address.rpartition('.')[2]}/24"
+            fabric.ip(namespace, "address", "add", moved, "dev", "eth1")
+            fabric.ip(namespace, "link", "set", "eth1", "mtu", "9000", "up")
 
     def reaches(self, address: str = HOST) -> bool:
         """Tell whether the master's side gets the host's own word over TCP."""
@@ -116,9 +140,12 @@ def with_interfaces(data: dict[str, Any], devices: Mapping[str, Any]) -> dict[st
 
 
 def package() -> dict[str, str]:
-    """The pure package's files, as they lie on a machine."""
-    source = REPOSITORY / "modules/_utils/saltern"
-    return {f"/srv/saltern/saltern/{path.name}": path.read_text() for path in source.glob("*.py")}
+    """The pure package's files as they lie on a machine, and what Salt takes to have the state."""
+    source = REPOSITORY / "modules"
+    pure = {path.name: path.read_text() for path in (source / "_utils/saltern").glob("*.py")}
+    places = ("/srv/saltern/saltern", "/srv/states/_utils/saltern")
+    found = {f"{place}/{name}": text for place in places for name, text in pure.items()}
+    return {**found, "/srv/states/_states/host_network.py": (source / "_states/host_network.py").read_text()}
 
 
 @contextmanager
@@ -131,13 +158,13 @@ def rack(disk: MachineDisk, folder: Path, seed: Mapping[str, str]) -> Iterator[R
     found = Rack(machine)
     try:
         _wire()
-        found.listeners.append(_listen())
+        found.helpers.append(_listen())
         machine.start()
         machine.run("systemctl enable --now banner.socket")
         yield found
     finally:
         machine.power_cut()
-        for process in found.listeners:
+        for process in found.helpers:
             process.kill()
             process.wait()
         _remove()
