@@ -11,7 +11,8 @@ def managed(name, files, probes, confirm_within=120):
     A change is on trial until the links have what the files say and everything answers that is asked: the Salt master,
     the gateway, a peer in packets of the full size. Else the old files come back, and the failure says what did not
     answer. A timer does that when this process cannot, and the next boot before networks start. Files of others that
-    would win over ours are refused by name before anything is changed.
+    would win over ours are refused by name before anything is changed. Where all files are in place already, nobody is
+    asked and no link is looked at.
 
     name
         What this is for, for people.

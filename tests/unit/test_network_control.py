@@ -186,6 +186,19 @@ def test_a_timer_that_was_faster_is_told(control: Control, monkeypatch: pytest.M
     assert network_change.ours(control.place.network) == OLD
 
 
+def test_a_change_that_was_confirmed_by_hand_stays(control: Control) -> None:
+    answers = Answers(control.place, failing=True)
+
+    def confirmed(words: Sequence[str]) -> tuple[int, str]:
+        if control.place.pending.exists():
+            network_change.confirm(control.place)
+        return answers.ask(words)
+
+    report = control.converge(NEW, Probes(gateway="10.0.0.254", ask=confirmed), False)
+    assert (report.result, report.words) == (True, "networks were changed, and confirmed by hand")
+    assert network_change.ours(control.place.network) == NEW
+
+
 def test_a_change_that_a_dead_run_left_is_rolled_back_first(control: Control) -> None:
     control.converge(OLD, Probes(), False)
     network_change.begin(control.place, NEW)
@@ -218,6 +231,9 @@ def test_what_stands_in_the_way_is_told_all_at_once(control: Control, tmp_path: 
         network_control.MANAGER,
     ]
     assert network_change.ours(control.place.network) == OLD
+    (control.place.network / "10-x.network").unlink()
+    systemd.active = ()
+    assert control.converge(NEW, Probes(), True).result is None
 
 
 def test_the_guards_are_what_systemd_reads(control: Control) -> None:

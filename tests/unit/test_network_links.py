@@ -40,7 +40,12 @@ def test_links_that_have_all_have_no_gaps() -> None:
     ("device", "key", "value", "gap"),
     [
         ("bond0.20", "addr_info", [], "bond0.20: has no address, wanted 10.0.0.2/24"),
-        ("bond0", "addr_info", [ADDRESS], "bond0: has 10.0.0.2/24, wanted none"),
+        (
+            "bond0.20",
+            "addr_info",
+            [OTHER, {**ADDRESS, "local": "10.0.0.9"}],
+            "bond0.20: has 10.0.0.9/24, wanted 10.0.0.2/24",
+        ),
         ("bond0", "mtu", 1500, "bond0: MTU 1500, wanted 9000"),
         ("eth0", "master", None, "eth0: is a device on its own, wanted part of bond0"),
         ("bond0", "master", "br0", "bond0: is part of br0, wanted a device on its own"),
@@ -62,6 +67,20 @@ def test_devices_that_are_not_there_are_told() -> None:
         "bond0: no such device",
         "eth2: no such device",
     ]
+
+
+def test_one_more_address_is_none_of_our_business() -> None:
+    found = links()
+    found["bond0.20"]["addr_info"].append({**ADDRESS, "local": "10.0.0.9"})
+    assert network_links.gaps(FILES, found) == []
+
+
+def test_links_that_networkd_works_on_are_told() -> None:
+    states = {"lo": "unmanaged", "eth0": "configured", "eth1": "configuring", "eth2": "failed"}
+    text = json.dumps({"Interfaces": [{"Name": name, "AdministrativeState": each} for name, each in states.items()]})
+    assert network_links.unfinished(text) == ["eth1: configuring", "eth2: failed"]
+    for nothing in ("", "x", "[]", '{"Interfaces": [1]}', '{"Interfaces": [{}]}'):
+        assert network_links.unfinished(nothing) == []
 
 
 @pytest.mark.parametrize("text", ["", "x", "{}", "[1]", "[{}]"])

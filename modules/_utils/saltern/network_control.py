@@ -29,6 +29,7 @@ RESTORE = 40
 """Seconds that the old networks have to be back."""
 MANAGER = "NetworkManager.service"
 LINKS = ("ip", "-json", "-details", "address", "show")
+SETUPS = ("networkctl", "--json=short", "list")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Control:
         Raises Problems, before anything is changed, for files of others that stand in the way. A change that was left
         on trial by a run that died is rolled back first.
         """
-        self._refuse(wanted)
+        self._refuse(wanted, test)
         machinery = self._machinery_changes()
         pending = {"(change on trial)": {"old": "of an earlier run", "new": None}} if self._pending() else {}
         changes = {**machinery, **pending, **host_network.changes(self._would_be(), wanted)}
@@ -79,10 +80,10 @@ class Control:
         """Return our files as they are, or as they are after the rollback that is due."""
         return network_change.ours(self.place.pending / "old" if self._pending() else self.place.network)
 
-    def _refuse(self, wanted: Files) -> None:
+    def _refuse(self, wanted: Files, test: bool) -> None:
         problems = host_network.foreign(host_network.read(self.directories), wanted)
         problems += host_network.interfaces(host_network.read_interfaces(self.ifupdown), wanted)
-        if not self.systemctl.runs(network_change.NETWORKD):
+        if not test and not self.systemctl.runs(network_change.NETWORKD):  # an earlier state would have started it
             problems.append(Problem(network_change.NETWORKD, "not active", "the manager of this host's networks"))
         if self.systemctl.runs(MANAGER):
             problems.append(Problem(MANAGER, "active", "systemd-networkd alone: two managers undo each other's work"))
@@ -129,8 +130,11 @@ class Control:
         except NoChange:
             left = {"time": f"the change was rolled back by its timer after {self.confirm_within} s"}
         finally:
+            # does nothing after a confirmation, whoever gave it
             network_change.rollback(self.place)
             self.systemctl.attempt("stop", [TIMER], 60)
+        if network_change.ours(self.place.network) == wanted:
+            return Report(True, "networks were changed, and confirmed by hand", changes)
         return self._undone(old, left, probes, dumb)
 
     def _undone(self, old: Files, left: Mapping[str, str], probes: Probes, dumb: Mapping[str, str]) -> Report:
@@ -151,7 +155,8 @@ class Control:
         """Wait until links have what the files say and nothing fails, and still so a little later."""
 
         def judged() -> dict[str, str]:
-            gaps = network_links.gaps(files, network_links.parse(self.place.run(LINKS)))
+            links = network_links.parse(self.place.run(LINKS))
+            gaps = [*network_links.gaps(files, links), *network_links.unfinished(self.place.run(SETUPS))]
             return {"links": "; ".join(gaps)} if gaps else failing()
 
         end = time.monotonic() + seconds
