@@ -30,9 +30,9 @@ from lab.units import wait
 QEMU = "qemu-system-x86_64"
 MEMORY = 640
 """MiB; Salt itself takes 150 of them."""
-BOOT = 150
+BOOT = 300
 """Seconds that a machine may take until it answers: 20 on an idle computer."""
-COMMAND_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 systemd.show_status=0 panic=-1"
+COMMAND_LINE = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 systemd.show_status=0 panic=-1"
 
 
 @dataclass(frozen=True)

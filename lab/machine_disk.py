@@ -36,8 +36,8 @@ from lab.guest_image import (
 )
 
 BUSYBOX = "busybox-static"
-MODULES = ("virtio_pci", "virtio_blk", "ext4")
-"""What the ramdisk needs to find the disk; all others are loaded by the machine itself."""
+MODULES = ("virtio_pci", "virtio_blk", "ext4", "virtio_net", "virtio_console", "virtio_rng")
+"""What is there from the beginning; udev looks at network devices alone, as in the base image's containers."""
 SIZE = 3 << 30
 INIT = """\
 #!/bin/busybox sh
@@ -101,8 +101,6 @@ MASKED = (
     "ldconfig.service",
     "systemd-journal-catalog-update.service",
 )
-# The base image is one of containers: udev looks at network devices alone there.
-REMOVED = ("etc/systemd/system/systemd-udev-trigger.service.d/saltern-lab.conf",)
 
 
 @dataclass(frozen=True)
@@ -175,8 +173,6 @@ def build(base: Path, work: Path) -> None:
     root = work / "root"
     layers = f"lowerdir={base},upperdir={work}/upper,workdir={work}/layer"
     run("mount", "-t", "overlay", "saltern-machine", "-o", layers, root)
-    for path in REMOVED:
-        (root / path).unlink(missing_ok=True)
     for path, text in FILES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)

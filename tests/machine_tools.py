@@ -5,6 +5,7 @@ All of it is in network namespaces that are made here and removed here; nothing 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -150,8 +151,14 @@ def package() -> dict[str, str]:
 
 @contextmanager
 def rack(disk: MachineDisk, folder: Path, seed: Mapping[str, str]) -> Iterator[Rack]:
-    """Give a rack whose machine is on; whatever happens, nothing of it is left."""
-    _remove()
+    """Give a rack whose machine is on; whatever happens, nothing of it is left. Of two at once the second one waits."""
+    with Path("/run/saltern-rack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _remove()
+        yield from _rack(disk, folder, seed)
+
+
+def _rack(disk: MachineDisk, folder: Path, seed: Mapping[str, str]) -> Iterator[Rack]:
     macs = [f"52:54:00:77:0{number}:21" for number in range(4)]
     plugs = [Plug(f"tap{number}", "trunk" if number == 2 else "mgmt", mac) for number, mac in enumerate(macs)]
     machine = Machine("h1", disk, folder, SWITCH, plugs, {**seed, **package(), **BANNER, "/srv/run.py": RUN})

@@ -35,10 +35,13 @@ KNOWN: dict[str, dict[str, dict[str, str]]] = {
             "VLAN": NAME,
             "LinkLocalAddressing": "no",
             "IPv6AcceptRA": "no",
+            "Bridge": NAME,
+            "KeepMaster": "yes",
         },
+        "Route": {"Destination": rf"{ADDRESS}/[0-9]{{1,2}}", "Gateway": ADDRESS},
     },
     "netdev": {
-        "NetDev": {"Name": NAME, "Kind": "bond|vlan"},
+        "NetDev": {"Name": NAME, "Kind": "bond|vlan|bridge"},
         "Bond": {
             "Mode": MODES,
             "MIIMonitorSec": "100ms",
@@ -65,8 +68,10 @@ def files(data: dict[str, Any], host: str) -> dict[str, dict[str, dict[str, str]
 @pytest.mark.parametrize("mode", MODES.split("|"))
 def test_sections_keys_and_values_are_those_of_the_manual(mode: str) -> None:
     data = changed(installed(), "hosts:cmp1:interfaces:bond0:bond:mode", mode)
+    data = changed(data, "hosts:deploy:interfaces:eno1:bridge", "br0")
+    data = changed(data, "networks:management:routes", {"10.50.0.0/16": "10.20.0.2"})
     found = {f"{host}/{name}": each for host in ("cmp1", "deploy") for name, each in files(data, host).items()}
-    assert len(found) == 11
+    assert len(found) == 13
     for name, sections in found.items():
         known = KNOWN[name.rpartition(".")[2]]
         assert list(sections) == [each for each in known if each in sections], name
@@ -92,7 +97,7 @@ def test_a_bond_with_a_vlan_on_it() -> None:
     assert found["20-eno3.network"] == {
         "Match": {"PermanentMACAddress": "52:54:00:21:00:21"},
         "Link": trunk,
-        "Network": quiet,
+        "Network": {**quiet, "KeepMaster": "yes"},
     }
 
 

@@ -232,7 +232,9 @@ def test_a_full_site() -> None:
     assert (found.name, found.domain, found.release, found.region) == ("lab", "lab.example", "2025.1", "North")
     assert (found.api_name, found.api_address, found.live_migration) == ("cloud.lab.example", "10.20.0.11", "tcp")
     assert (found.ntp_servers, found.mirrors) == (("ntp.lab.example", "192.0.2.1"), full()["mirrors"])
-    assert found.management == Management("10.20.0.0/24", "10.20.0.1", 9000, 20, ("10.20.0.53",))
+    assert found.management == Management(
+        "10.20.0.0/24", "10.20.0.1", 9000, 20, ("10.20.0.53",), (("10.50.0.0/16", "10.20.0.2"),)
+    )
     assert found.tunnel == Tunnel("10.30.0.0/24", 4)
     assert found.trunk == Trunk("physnet2", ((100, 199), (250, 250)), "br-x", 9216)
     pool = ("198.51.100.100", "198.51.100.199")
