@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -167,12 +168,12 @@ class Killed(BaseException):
 STEPS = ("rename", "unlink", "fsync", "fchmod", "mkdir", "rmdir")
 
 
-def killed_at(step: int, monkeypatch: pytest.MonkeyPatch, place: Place, wanted: dict[str, str]) -> bool:
-    """Put a change on trial, apply it and confirm it, killed at the n-th call that touches a disk; tell if it was."""
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> bool:
+    """Do something, killed at the n-th call that touches a disk; tell if it was."""
     left = [step]
 
-    def counted(call):  # type: ignore[no-untyped-def]
-        def wrapper(*args, **kwargs):  # type: ignore[no-untyped-def]
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
             left[0] -= 1
             if left[0] < 0:
                 raise Killed
@@ -184,31 +185,55 @@ def killed_at(step: int, monkeypatch: pytest.MonkeyPatch, place: Place, wanted: 
         for name in STEPS:
             patch.setattr(os, name, counted(getattr(os, name)))
         try:
-            network_change.begin(place, wanted)
-            network_change.apply(place)
-            network_change.confirm(place)
+            run()
         except Killed:
             return True
     return False
 
 
+def again(place: Place) -> None:
+    for path in place.network.iterdir():
+        path.unlink()
+    put(place, OLD)
+
+
 @pytest.mark.parametrize("end", [network_change.rollback, network_change.boot])
 def test_killed_at_any_step_either_all_old_or_all_new_files_are_there_in_the_end(
-    place: Place, end, monkeypatch: pytest.MonkeyPatch
-) -> None:  # type: ignore[no-untyped-def]
+    place: Place, end: Callable[[Place], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change() -> None:
+        network_change.begin(place, NEW)
+        network_change.apply(place)
+        network_change.confirm(place)
+
     steps, outcomes = 0, set()
-    put(place, OLD)
-    while killed_at(steps, monkeypatch, place, NEW):
+    again(place)
+    while killed_at(steps, monkeypatch, change):
         place.boot.write_text(f"boot {steps}\n")
         end(place)
         outcomes.add(tuple(network_change.ours(place.network).items()))
         assert not place.pending.exists()
-        for name in {*NEW, *OLD}:
-            (place.network / name).unlink(missing_ok=True)
-        put(place, OLD)
+        again(place)
         steps += 1
     assert steps > 25
     assert outcomes == {tuple(OLD.items()), tuple(sorted(NEW.items()))}
+
+
+def test_a_rollback_that_is_killed_at_any_step_is_done_by_the_next_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, more = 0, True
+    while more:
+        again(place)
+        network_change.begin(place, NEW)
+        network_change.apply(place)
+        more = killed_at(steps, monkeypatch, lambda: network_change.rollback(place))
+        network_change.rollback(place)
+        assert network_change.ours(place.network) == OLD
+        assert {path.name for path in place.network.iterdir()} == set(OLD)
+        assert not place.pending.exists()
+        steps += 1
+    assert steps > 8
 
 
 NAMES = st.sampled_from(["20-a.network", "20-b.network", "10-a.netdev", "10-b.netdev"])

@@ -168,10 +168,10 @@ def test_a_rollback_that_does_not_bring_all_back_is_told(control: Control, monke
     assert "but not everything is as before: gateway: 10.0.0.254" in report.words
 
 
-def test_links_that_do_not_follow_are_told_before_anyone_is_asked(control: Control) -> None:
-    wanted = {"20-eth9.network": text("10.0.0.2").replace("eth0", "eth9"), **OLD}
-    report = control.converge(wanted, Probes("192.0.2.1"), False)
-    assert report.words.startswith("links: eth9: no such device\nrolled back")
+def test_links_that_do_not_follow_are_told_with_what_comes_of_it(control: Control) -> None:
+    wanted = {"20-eth9.network": text("10.0.0.2").replace("eth0", "eth9"), **NEW}
+    report = control.converge(wanted, Answers(control.place, failing=True).probes(), False)
+    assert report.words.startswith("links: eth9: no such device\ngateway: 10.0.0.254: answers neither")
 
 
 def test_a_timer_that_was_faster_is_told(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ RESTORE = 40
 """Seconds that the old networks have to be back."""
 MANAGER = "NetworkManager.service"
 LINKS = ("ip", "-json", "-details", "address", "show")
+LINKS_KEY = "links"
 SETUPS = ("networkctl", "--json=short", "list")
 
 
@@ -126,7 +127,9 @@ class Control:
             left = self._wait(wanted, probes.failing, self.confirm_within - MARGIN)
             if not left:
                 network_change.confirm(self.place)
-                return Report(True, f"networks were changed; they have what the files say, {probes.names()}", changes)
+                return Report(True, f"networks were changed; reached: {', '.join(probes.names())}", changes)
+            if LINKS_KEY in left:
+                left = {**left, **probes.failing()}
         except NoChange:
             left = {"time": f"the change was rolled back by its timer after {self.confirm_within} s"}
         finally:
@@ -157,7 +160,7 @@ class Control:
         def judged() -> dict[str, str]:
             links = network_links.parse(self.place.run(LINKS))
             gaps = [*network_links.gaps(files, links), *network_links.unfinished(self.place.run(SETUPS))]
-            return {"links": "; ".join(gaps)} if gaps else failing()
+            return {LINKS_KEY: "; ".join(gaps)} if gaps else failing()
 
         end = time.monotonic() + seconds
         while not (left := network_probes.wait(judged, end - time.monotonic())):
