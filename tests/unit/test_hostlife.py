@@ -43,18 +43,16 @@ def test_only_what_the_table_has_happens(events: list[tuple[str, int]]) -> None:
     for event, later in events:
         now += later
         before = record
-        try:
-            record = moved(record, event, now, "a test")
-        except Problems as refused:
-            assert before.state not in TRANSITIONS[event].sources
-            assert f"hosts:cmp1: '{before.state}': it cannot {TRANSITIONS[event].does} now" in str(refused)
-            assert record is before
-        else:
-            assert before.state in TRANSITIONS[event].sources
-            assert record.state == TRANSITIONS[event].target
-            assert record.since == (now if record.state != before.state else before.since)
-            if event != "progress":
-                assert (record.history[-1].event, record.history[-1].time) == (event, now)
+        if before.state not in TRANSITIONS[event].sources:
+            with pytest.raises(Problems) as refused:
+                moved(record, event, now, "a test")
+            assert f"hosts:cmp1: '{before.state}': it cannot {TRANSITIONS[event].does} now" in str(refused.value)
+            continue
+        record = moved(record, event, now, "a test")
+        assert record.state == TRANSITIONS[event].target
+        assert record.since == (now if record.state != before.state else before.since)
+        if event != "progress":
+            assert (record.history[-1].event, record.history[-1].time) == (event, now)
     assert len(record.history) <= HISTORY
 
 
@@ -107,7 +105,7 @@ def test_a_refusal_says_what_to_do(record: Record, advice: str) -> None:
 def test_what_was_not_used_in_time_is_gone() -> None:
     record = armed(until=3600)
     assert in_time(record, 3599) is record
-    gone = in_time(replace(record, token="a", secret="b"), 3600)  # noqa: S106
+    gone = in_time(replace(record, token="a", secret="b"), 3600)
     assert (gone.state, gone.armed, gone.token, gone.secret) == ("enrolled", None, "", "")
     assert gone.alarms[-1].what == "time ran out: nobody fetched its answers"
     installing = moved(record, "fetch", 1, "", step="disks", expires=10)
@@ -116,7 +114,7 @@ def test_what_was_not_used_in_time_is_gone() -> None:
 
 
 def test_a_locked_host_has_no_rights() -> None:
-    record = locked(replace(armed(), token="a", secret="b", key="c"), 5, "its answers were asked for twice")  # noqa: S106
+    record = locked(replace(armed(), token="a", secret="b", key="c"), 5, "its answers were asked for twice")
     assert {key: getattr(record, key) for key in NOTHING} == dict(NOTHING)
     assert (record.reason, record.key) == ("its answers were asked for twice", "c")
     assert record.alarms[-1].what == record.reason
@@ -187,12 +185,14 @@ DAMAGE = st.one_of(
 def test_a_damaged_file_is_named(tmp_path_factory: pytest.TempPathFactory, damage: bytes) -> None:
     found = Store(str(tmp_path_factory.mktemp("hosts")))
     found.path("cmp1").write_bytes(damage)
+    said = ""
     try:
         assert found.read("cmp1").host == "cmp1"
-        # `armed: null` is as good as a mapping; so is what changes nothing
+        # what the damage has left as it was
         assert json.loads(damage).keys() == GOOD.keys()
     except Problems as refused:
-        assert f"{found.path('cmp1')}: 'not readable': a record that this release wrote" in str(refused)
+        said = str(refused)
+    assert not said or f"{found.path('cmp1')}: 'not readable': a record that this release wrote" in said
 
 
 def test_what_cannot_be_read_or_written_is_said(tmp_path: Path, store: Store) -> None:
