@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import salt.config
 from saltern import boottree, outcome
 from saltern.verbs import Inputs
 
@@ -19,8 +18,7 @@ def present(name):
     name
         The directory.
     """
-    opts = __opts__ if __opts__.get("ext_pillar") else salt.config.master_config(MASTER)
-    wanted, place = boottree.wanted(Inputs.of(opts)), Path(name)
+    wanted, place = boottree.wanted(Inputs.of(_opts())), Path(name)
     changes = boottree.differing(place, wanted)
     if __opts__["test"]:
         outcome.foreseen(__context__).update(str(place / path) for path in changes)
@@ -35,3 +33,12 @@ def present(name):
     return outcome.success(
         name, f"{len(changes)} files were made" if changes else "all is as the site file says", changes
     )
+
+
+def _opts():
+    """Return the options that name the site file: this minion's own without a master, else those of the master here."""
+    if __opts__.get("ext_pillar"):
+        return __opts__
+    import salt.config
+
+    return salt.config.master_config(MASTER)

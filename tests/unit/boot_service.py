@@ -1,4 +1,4 @@
-"""The boot service as it runs on a deploy host: nginx, uWSGI and the keeper, in a network of their own with two machines.
+"""The boot service as on a deploy host: nginx, uWSGI and the keeper, in a network of their own with two machines.
 
 The configurations are the rendered ones; only their paths and the users' names are this test's.
 """

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saltern import masterkeys, neighbours, pki, tokens
 from saltern.errors import Problems, SalternError
-from saltern.trust import REFUSED, UNKNOWN
+from saltern.trust import REFUSED, UNKNOWN, Desk
 
 from tests.unit.trust_samples import MACHINE, OTHER, Deploy, public
 
@@ -320,11 +320,15 @@ def test_a_master_that_does_not_forget(deploy: Deploy) -> None:
 # --- small things
 
 
+@pytest.fixture(scope="module")
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A desk that knows no host, the same for all examples."""
+    return Deploy(tmp_path_factory.mktemp("deploy")).desk
+
+
 @given(step=st.text(max_size=10), percent=st.text(max_size=5))
-def test_steps_are_words_and_percents_numbers(
-    tmp_path_factory: pytest.TempPathFactory, step: str, percent: str
-) -> None:
-    found = Deploy(tmp_path_factory.mktemp("deploy")).desk.progress("ctl1", HERE, "x", step, percent, "")
+def test_steps_are_words_and_percents_numbers(nowhere: Desk, step: str, percent: str) -> None:
+    found = nowhere.progress("ctl1", HERE, "x", step, percent, "")
     good = step.isascii() and step[:1].isalpha() and step == step.lower()
     assert found == UNKNOWN or found.status == 400
     if found == UNKNOWN:

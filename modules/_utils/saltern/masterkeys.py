@@ -38,8 +38,8 @@ def canonical(pem: str) -> str:
 
 
 def fingerprint(pem: str) -> str:
-    """Return a key's fingerprint as ``salt-key -F`` and ``key.finger`` show it (``salt.utils.crypt.pem_finger``)."""
-    digest = hashlib.sha256("".join(pem.strip().splitlines(keepends=True)[1:-1]).encode()).hexdigest()
+    """Return a key's fingerprint as this master's ``salt-key -f`` shows it (Salt 3008: of the text of its file)."""
+    digest = hashlib.sha256(pem.encode()).hexdigest()
     return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
 
