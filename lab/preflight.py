@@ -169,5 +169,8 @@ def install(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
     wanted += [] if keyring.exists() else ["debian-archive-keyring"]
     if wanted:
         # No service of theirs is to start on this machine: nginx would listen on every address of it.
-        debian.Apt().install(wanted)
+        with debian.Apt().nothing_starts():
+            run("apt-get", "-qq", "update")
+            settings = {"DEBIAN_FRONTEND": "noninteractive"}
+            run("apt-get", "-qq", "-y", "install", "--no-install-recommends", *wanted, env=settings)
     return wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
@@ -226,6 +227,43 @@ def test_the_script_of_a_new_host(service: Service, tool: str, tmp_path: Path) -
     assert (done.returncode, "the deploy host refused the token" in done.stderr) == (1, True)
     # Whatever becomes of a report, the installation goes on
     assert machine(f"sh {tmp_path}/trust.sh report disks 10").returncode == 0
+
+
+CLIENTS, SIZE = 200, 4 << 20
+
+
+def held(service: Service) -> int:
+    """Bytes that all of nginx's processes hold of their own."""
+    found = run("ps", "-o", "pid=", "-g", str(service.processes["nginx"].pid)).stdout.split()
+    texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in found]
+    return 1024 * sum(int(value) for text in texts for value in re.findall(r"Private_Dirty: +(\d+) kB", text))
+
+
+def test_two_hundred_machines_at_once(service: Service) -> None:
+    """All of them get the whole file, and nginx's memory does not grow with it."""
+    kernel = service.root / "tree/boot/debian-13/linux"
+    kernel.parent.mkdir(exist_ok=True)
+    kernel.write_bytes(os.urandom(SIZE))
+    one = service.curl("-o", "/dev/null", f"http://{SERVER}:8081/debian-13/linux")
+    assert one[0] == 200
+    before, most = held(service), 0
+    urls = "".join(f"url = http://{SERVER}:8081/debian-13/linux\noutput = /dev/null\n" for _ in range(CLIENTS))
+    command = ["ip", "netns", "exec", service.names[1], "curl", "-sS", "--no-keepalive", "--parallel",
+               "--parallel-max", str(CLIENTS), "-w", "%{http_code} %{size_download}\n", "--config", "-"]  # fmt: skip
+    began = time.monotonic()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
+        assert clients.stdin
+        assert clients.stdout
+        clients.stdin.write(urls)
+        clients.stdin.close()
+        while clients.poll() is None:
+            most = max(most, held(service))
+            time.sleep(0.05)
+        said = clients.stdout.read().splitlines()
+    seconds = time.monotonic() - began
+    assert said == [f"200 {SIZE}"] * CLIENTS
+    assert most - before < SIZE, f"{most - before} bytes more"
+    assert seconds < 60
 
 
 def test_nginx_takes_its_configuration(service: Service) -> None:

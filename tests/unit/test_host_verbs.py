@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import runpy
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from saltern.hoststore import Store
 
 from frontdoor import __main__ as main
 from frontdoor import host_verbs
-from tests.sample import SERVICES
+from tests.sample import ROOT, SERVICES
 from tests.unit.boot_samples import MIRRORS, installed, simple, sources
 from tests.unit.site_samples import smallest
 from tests.unit.test_plan_runner import loaded
@@ -184,6 +185,32 @@ def test_what_the_master_learns_of_a_host(runner: Any, deploy: Deploy) -> None:
     for event, state in (("contact", "trusted"), ("configured", "configured"), ("serve", "in service")):
         assert runner.learnt("ctl1", event) == f"ctl1: {state}"
     assert runner.learnt("ctl1", "arm")["data"]["retcode"] == 1
+
+
+HIGHSTATE = {"fun": "state.highstate", "fun_args": [], "success": True, "retcode": 0, "id": "ctl1"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "changes", "event"),
+    [
+        ("salt/minion/ctl1/start", {}, "contact"),
+        ("salt/job/1/ret/ctl1", {}, "configured"),
+        ("salt/job/1/ret/ctl1", {"fun": "state.apply"}, "configured"),
+        ("salt/job/1/ret/ctl1", {"fun": "state.apply", "fun_args": ["nova"]}, ""),
+        ("salt/job/1/ret/ctl1", {"fun_args": [{"test": True}]}, ""),
+        ("salt/job/1/ret/ctl1", {"retcode": 2}, ""),
+        ("salt/job/1/ret/ctl1", {"success": False}, ""),
+        ("salt/job/1/ret/ctl1", {"fun": "test.ping"}, ""),
+        ("salt/job/1/ret/ctl1", {"fun_args": None}, "configured"),
+    ],
+)
+def test_what_an_event_of_salt_means(tag: str, changes: dict[str, Any], event: str) -> None:
+    assert hostverbs.meaning(tag, {**HIGHSTATE, **changes}) == event
+    found = runpy.run_path(str(ROOT / "states/reactor/host.sls"), {"tag": tag, "data": {**HIGHSTATE, **changes}})[
+        "run"
+    ]()
+    wanted = {"runner.saltern.learnt": [{"args": [{"host": "ctl1"}, {"event": event}]}]}
+    assert found == ({"learnt": wanted} if event else {})
 
 
 # --- the tree

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from saltern import dnsmasq
 from saltern.errors import Problem, Problems, suggestion
@@ -86,6 +87,16 @@ def learnt(desk: Desk, host: str, event: str, cause: str) -> str:
     except Problems:
         return f"{host}: {desk.store.read(host).state}, as before"
     return f"{host}: {desk.store.read(host).state}"
+
+
+def meaning(tag: str, data: Mapping[str, Any]) -> str:
+    """Return what an event of Salt's (``salt/minion/*/start``, ``salt/job/*/ret/*``) is in a host's life, or ""."""
+    if tag.startswith("salt/minion/") and tag.endswith("/start"):
+        return "contact"
+    words = [str(each) for each in data.get("fun_args") or []]
+    whole = data.get("fun") == "state.highstate" or (data.get("fun") == "state.apply" and not words)
+    good = data.get("success") is True and data.get("retcode") == 0
+    return "configured" if whole and good and "test" not in str(words) else ""
 
 
 ACTS: Mapping[str, Callable[..., str]] = {"reinstall": reinstall, "abort": abort, "unlock": unlock}
