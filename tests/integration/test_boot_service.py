@@ -56,6 +56,7 @@ def bare() -> Iterator[None]:
         "install": {"profile": "debian-13", "firmware": "bios", "disks": [{"name": "sda"}], "ssh_keys": [SSH]},
     }
     write_site(LAB, data)
+    salt(LAB, [DEPLOY.id], "saltutil.sync_all")
     try:
         for service in ("boot", "firewall"):
             answer = salt(LAB, [DEPLOY.id], "state.apply", service)
