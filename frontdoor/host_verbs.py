@@ -28,7 +28,7 @@ def hosts_arguments(parser: ArgumentParser) -> None:
         if name == "reinstall":
             act.add_argument(
                 "--minutes", metavar="N", default=hostverbs.WINDOW,
-                help=f"how long the machine may take to ask, and for each step (default: {hostverbs.WINDOW})",
+                help=f"how long the machine may take to ask for its answers (default: {hostverbs.WINDOW})",
             )  # fmt: skip
 
 

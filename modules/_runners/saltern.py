@@ -78,7 +78,7 @@ def hosts(act=None, host=None, minutes=hostverbs.WINDOW):
     host
         The host.
     minutes
-        How long its machine may take to ask for its answers, and for each step of the installation.
+        How long its machine may take to ask for its answers.
 
     CLI Example:
 

@@ -185,11 +185,24 @@ def test_an_armed_window_ends(deploy: Deploy) -> None:
 
 
 def test_progress_keeps_an_installation_alive(deploy: Deploy) -> None:
-    token, secret = deploy.armed().fetched()
+    token, secret = deploy.armed(window=60).fetched()
     for _ in range(5):
         deploy.clock += 3599
         assert deploy.desk.progress("ctl1", HERE, secret, "packages", "50", "").status == 200
     assert deploy.desk.exchange("ctl1", HERE, token, "", KEY).status == 200
+
+
+def test_a_minion_that_calls_is_installed(deploy: Deploy) -> None:
+    """Its word `installed` was lost: else its time would run out, and its key would be taken from it."""
+    token, secret = deploy.armed().fetched()
+    with pytest.raises(Problems, match="a minion with the key of this installation"):
+        deploy.desk.event("ctl1", "contact", "a test")
+    deploy.desk.exchange("ctl1", HERE, token, "", KEY)
+    deploy.desk.event("ctl1", "contact", "a test")
+    deploy.clock += 10**6
+    deploy.desk.sweep()
+    assert (deploy.record().state, deploy.accepted(), deploy.record().secret) == ("trusted", KEY, "")
+    assert deploy.desk.progress("ctl1", HERE, secret, "installed", "100", "") == REFUSED
 
 
 def test_abort_takes_back_what_an_installation_has_brought(deploy: Deploy) -> None:

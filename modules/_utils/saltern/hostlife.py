@@ -37,7 +37,7 @@ TRANSITIONS: Mapping[str, Transition] = {
     "progress": Transition(("installing",), "installing", "report progress"),
     "exchange": Transition(("installing",), "installing", "exchange its token"),
     "installed": Transition(("installing",), "installed", "be told as installed"),
-    "contact": Transition(("installed",), "trusted", "be seen as a minion"),
+    "contact": Transition(("installed", "installing"), "trusted", "be seen as a minion"),
     "configured": Transition(("trusted",), "configured", "be told as configured"),
     "serve": Transition(("configured",), "in service", "be taken into service"),
     "abort": Transition(_OPEN, "enrolled", "have its installation ended"),
@@ -59,7 +59,7 @@ ADVICE: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Armed:
-    """One installation that is allowed: of which machine, with which files, and how long each of its parts may take."""
+    """One installation that is allowed: of which machine, with which answers, and how many seconds it has to ask."""
 
     mac: str
     address: str

@@ -15,7 +15,7 @@ from saltern.trust import Desk
 from saltern.verbs import Inputs
 
 WINDOW = 60
-"""Minutes that a machine has to fetch its answers, and then from each step of its installation to the next."""
+"""Minutes that a machine has to fetch its answers."""
 LONGEST = 24 * 60
 LEARNT = ("contact", "configured", "serve")
 """Events that are not the machine's own to tell."""

@@ -25,6 +25,8 @@ TREE = "/srv/saltern-boot"
 """Where boot files lie on the deploy host; the answers in it are not served as they are."""
 STEP = re.compile(r"[a-z][a-z0-9-]{0,30}")
 LAST_STEP = "installed"
+PATIENCE = 3600
+"""Seconds that an installation may take from one report to the next, at least: packages take long."""
 WORDS = 500
 """Characters that are kept of what an installer said last."""
 
@@ -75,7 +77,18 @@ class Desk:
 
     def event(self, host: str, event: str, cause: str) -> None:
         """Record what was learnt of a host otherwise; raise Problems where it does not fit its state."""
-        self._move(host, event, cause)
+        self._change(host, lambda record: (self._learnt(record, event, cause), None))
+
+    def _learnt(self, record: Record, event: str, cause: str) -> Record:
+        """Return the record after an event that is not the machine's own to tell.
+
+        A minion with a key that this installation has brought is the new system: the word ``installed`` was lost.
+        """
+        if record.state == "installing" and (not record.key or record.pending):
+            raise Problems(
+                [Problem(f"hosts:{record.host}", record.state, "a minion with the key of this installation")]
+            )
+        return moved(record, event, self._time, cause, **NOTHING)
 
     # --- what a machine asks for
 
@@ -113,7 +126,7 @@ class Desk:
         token, secret = tokens.new(), tokens.new()
         text = self._filled(record.host, record.armed.answers, {"token": token, "secret": secret})
         kept = {"token": tokens.digest(token), "secret": tokens.digest(secret), "heard": self._time}
-        until = self._time + record.armed.window
+        until = self._time + max(record.armed.window, PATIENCE)
         cause = f"{self._shown(address)} fetched its answers"
         return moved(record, "fetch", self._time, cause, **kept, expires=until), Reply(200, text)
 
@@ -160,7 +173,7 @@ class Desk:
         step, percent, words = said
         if step != LAST_STEP:
             told = {"step": step, "percent": percent, "words": words, "heard": self._time}
-            until = self._time + record.armed.window
+            until = self._time + max(record.armed.window, PATIENCE)
             return moved(record, "progress", self._time, step, **told, expires=until), Reply(200)
         if not record.key or record.pending:
             return record, Reply(409, "exchange the token first\n")
