@@ -12,7 +12,7 @@ from types import ModuleType
 from saltern.errors import SalternError, described
 
 Verb = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int | None]]
-MODULES = ("site_verbs", "boot_verbs", "lab_verbs", "verify", "testing", "bench")
+MODULES = ("site_verbs", "boot_verbs", "host_verbs", "lab_verbs", "verify", "testing", "bench")
 TROUBLE = 2
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from saltern import debian
+
 from lab import layout
 from lab.command import LabError, run
 from lab.layout import Lab
@@ -46,6 +48,12 @@ TESTED_WITH = {
     "nft": "nftables",
     # what boot files are checked with, and disks with all kinds of data are made with
     "dnsmasq": "dnsmasq-base",
+    # what serves them, and decides
+    "nginx": "nginx-light",
+    "uwsgi_python3": "uwsgi-plugin-python3",
+    "curl": "curl",
+    "wget": "wget",
+    "setpriv": "util-linux",
     "grub-script-check": "grub-common",
     "debconf-set-selections": "debconf",
     "shellcheck": "shellcheck",
@@ -160,7 +168,9 @@ def install(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     wanted += [] if keyring.exists() else ["debian-archive-keyring"]
     if wanted:
-        run("apt-get", "-qq", "update")
-        settings = {"DEBIAN_FRONTEND": "noninteractive"}
-        run("apt-get", "-qq", "-y", "install", "--no-install-recommends", *wanted, env=settings)
+        # No service of theirs is to start on this machine: nginx would listen on every address of it.
+        with debian.Apt().nothing_starts():
+            run("apt-get", "-qq", "update")
+            settings = {"DEBIAN_FRONTEND": "noninteractive"}
+            run("apt-get", "-qq", "-y", "install", "--no-install-recommends", *wanted, env=settings)
     return wanted

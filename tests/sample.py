@@ -63,8 +63,12 @@ def golden_sites() -> dict[str, tuple[str, dict[str, Any]]]:
     data = sample_data()
     everything = {"roles": ["deploy", "controller", "compute"], "address": "10.20.0.11",
                   "interfaces": {"eth0": {"carries": "management"}, "eth1": {"carries": "trunk"}}}  # fmt: skip
+    machine = {"profile": "debian-13", "firmware": "uefi", "mac": "52:54:00:20:00:21", "disks": [{"name": "sda"}],
+               "ssh_keys": [f"ssh-ed25519 {'A' * 68} admin@example.org"]}  # fmt: skip
+    hosts = {**data["hosts"], "cmp1": {**data["hosts"]["cmp1"], "install": machine}}
     return {
         "deploy": ("deploy", data),
+        "deploy-installing": ("deploy", {**data, "hosts": hosts}),
         "controller": ("ctl1", data),
         "compute": ("cmp1", data),
         "compute-tcp": ("cmp1", {**data, "live_migration": "tcp"}),

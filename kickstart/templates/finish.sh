@@ -1,6 +1,6 @@
 #!/bin/sh
 # @{about}
-# Runs in the new system before its first boot: networks, keys, time, and a place for the Salt minion.
+# Runs in the new system before its first boot: networks, keys, time, and what a Salt minion is told.
 set -eu
 
 put() {

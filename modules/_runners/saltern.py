@@ -5,8 +5,9 @@ The files are those of the master's ``ext_pillar``: see the pillar module ``salt
 
 from pathlib import Path
 
-from saltern import planning, verbs
+from saltern import events, hostverbs, planning, verbs
 from saltern.errors import SalternError
+from saltern.trust import Desk
 
 
 def validate():
@@ -66,6 +67,46 @@ def boot_files(hosts=None, out=None):
         salt-run saltern.boot_files out=/srv/saltern-boot
     """
     return _answer(lambda: _written(verbs.boot_files(_inputs(), _words(hosts)), out))
+
+
+def hosts(act=None, host=None, minutes=hostverbs.WINDOW):
+    """Show the life of each host that is installed from the network; or do something about one, and say what was done.
+
+    act
+        ``reinstall`` arms exactly one installation, ``abort`` ends what was allowed, ``unlock`` lets a locked host be
+        installed again.
+    host
+        The host.
+    minutes
+        How long its machine may take to ask for its answers.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.hosts
+        salt-run saltern.hosts reinstall cmp1 minutes=30
+    """
+    return _answer(lambda: hostverbs.act(_inputs(), _desk(), act, host, minutes))
+
+
+def learnt(host, event, cause="the master"):
+    """Record that a host was seen as a minion (``contact``), is ``configured``, or is taken into service (``serve``).
+
+    What does not fit the state of the host is passed over: a reactor may tell of every minion.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.learnt cmp1 serve
+    """
+    return _answer(lambda: hostverbs.learnt(_desk(), str(host), str(event), str(cause)))
+
+
+def _desk():
+    """Return what decides; its events go to this master's own bus."""
+    return Desk(tell=events.Teller())
 
 
 def secrets():

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "modules/_utils")]
 
-from tests.bench.figures import Figure, good, lines, medians  # noqa: E402
+from saltern import bootfiles, verbs  # noqa: E402
+from saltern.answers import Sources  # noqa: E402
+from saltern.catalogue import Catalogue  # noqa: E402
+from saltern.model import Site  # noqa: E402
+
+from tests.bench.figures import Figure, good, lines, measured, medians  # noqa: E402
 
 HOSTS, RUNS, SECONDS = 1000, 3, 5.0
 MIRRORS = {"debian": "http://mirror.example.org/debian", "fedora": "http://mirror.example.org/fedora/linux"}
@@ -51,27 +55,11 @@ def site_lines(hosts: int) -> Iterator[str]:
 
 def one(hosts: int) -> dict[str, float]:
     """Read a site and render its boot files in this process."""
-    sys.path.insert(0, str(ROOT / "modules/_utils"))
-    from saltern import bootfiles, verbs
-    from saltern.answers import Sources
 
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.writelines(f"{line}\n" for line in site_lines(hosts))
-        file.flush()
-        started = time.perf_counter()
-        inputs = verbs.Inputs(Path(file.name), ROOT / "pillar/services")
-        model, _ = inputs.load()
-        loaded = time.perf_counter() - started
-        tree = bootfiles.tree(Sources(model, inputs.kickstart(), {**MIRRORS, **model.mirrors}))
-        seconds = time.perf_counter() - started
-    used = time.process_time()
-    return {
-        "cpu": used,
-        "seconds": seconds,
-        "loading": loaded,
-        "files": len(tree),
-        "characters": sum(map(len, tree.values())),
-    }
+    def texts(inputs: verbs.Inputs, model: Site, services: Catalogue) -> Iterable[str]:
+        return bootfiles.tree(Sources(model, inputs.kickstart(), {**MIRRORS, **model.mirrors})).values()
+
+    return {**measured(site_lines(hosts), texts), "cpu": time.process_time()}
 
 
 def figures(hosts: int = HOSTS) -> list[Figure]:

@@ -32,6 +32,7 @@ from tests.bench.figures import Figure
 NAME = "bench"
 RATIO = 1.5
 REACHABLE_SECONDS = 300
+ASKED_SECONDS = 60
 SCRIPT = f"{nodes.REPOSITORY}/tests/bench/first_instance.py"
 POLICY = "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d"
 APT = "DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet -o Dpkg::Use-Pty=0"
@@ -101,7 +102,7 @@ def deployed(lab: Lab) -> tuple[float, float]:
         if not board.good:
             raise LabError("the highstate failed:\n" + "\n".join(board.failures()))
         converged = time.monotonic()
-        reach(lab, instance(lab))
+        instance(lab)
     except LabError as error:
         raise LabError(f"{error}\nlogs of the nodes: {logs(lab)}") from error
     return converged - began, time.monotonic() - converged
@@ -115,21 +116,32 @@ def logs(lab: Lab) -> Path:
     return folder
 
 
-def instance(lab: Lab) -> str:
-    """Return the address of an instance that is ACTIVE, on the first provider network with a router."""
+def instance(lab: Lab) -> None:
+    """Have an instance on the first provider network with a router: it answers from there, and is ACTIVE."""
     if not lab.routers:
         raise LabError(f"{lab.source}: no provider network has a gateway, from which an instance could be reached")
     argv = nodes.enter(lab, lab.deploy, highstate.PYTHON, "-P", SCRIPT, f"/{verify.GUEST}", lab.routers[0].name)
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
-    if done.returncode:
-        raise LabError(f"no instance: {done.stderr.strip()[-1000:]}")
-    return done.stdout.split()[-1]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(argv, **pipes, text=True) as script:
+        address = script.stdout.readline().strip()
+        unreached = reach(lab, address) if address else "no instance"
+        try:
+            how, trouble = script.communicate("\n", timeout=ASKED_SECONDS)
+        except subprocess.TimeoutExpired:
+            script.kill()
+            how, trouble = "", f"the cloud does not say within {ASKED_SECONDS} s how it is"
+    if unreached or not how.startswith("ACTIVE"):
+        raise LabError(f"{unreached or address}: {how.strip()} {trouble.strip()[-1000:]}".strip())
 
 
-def reach(lab: Lab, address: str) -> None:
-    """Wait until the instance answers the router of its network."""
+def reach(lab: Lab, address: str) -> str:
+    """Wait until an address answers the router of its network; return in words that it does not."""
     ping = ["ip", "netns", "exec", router.namespace(lab, lab.routers[0].vlan), "ping", "-n", "-c1", "-W1", address]
-    wait(lambda: run(*ping, check=False).returncode == 0, REACHABLE_SECONDS, f"{address} to answer a ping")
+    try:
+        wait(lambda: run(*ping, check=False).returncode == 0, REACHABLE_SECONDS, f"{address} to answer a ping")
+    except LabError as error:
+        return str(error)
+    return ""
 
 
 def figures(source: Path, runs: int) -> list[Figure]:

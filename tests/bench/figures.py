@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
+
+from saltern import verbs
+from saltern.catalogue import Catalogue
+from saltern.model import Site
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -56,3 +65,17 @@ def medians(program: str, argument: int, runs: int) -> dict[str, float]:
     command = [sys.executable, program, "--one", str(argument)]
     found = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(runs)]
     return {key: median(run[key] for run in found) for key in found[0]}
+
+
+def measured(site: Iterable[str], work: Callable[[verbs.Inputs, Site, Catalogue], Iterable[str]]) -> dict[str, float]:
+    """Return the seconds that reading a site file takes, and those with the texts made of it, their number and size."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.writelines(f"{line}\n" for line in site)
+        file.flush()
+        started = time.perf_counter()
+        inputs = verbs.Inputs(Path(file.name), ROOT / "pillar/services")
+        model, services = inputs.load()
+        loaded = time.perf_counter() - started
+        sizes = [len(text) for text in work(inputs, model, services)]
+        seconds = time.perf_counter() - started
+    return {"seconds": seconds, "loading": loaded, "files": len(sizes), "characters": sum(sizes)}

@@ -1,7 +1,7 @@
-"""There is no network node: the host that is a router's gateway is killed, and another one takes over.
+"""A compute host more, and one less: a third one joins a finished cloud; the one that is a router's gateway is killed.
 
-OVN hands a gateway over only to a host that still sees another one, so three compute hosts are needed: a lab of its own
-is built.
+There is no network node. OVN hands a gateway over only to a host that still sees another one, so three compute hosts
+are needed: a lab of its own is built.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from frontdoor import verify
 from lab import highstate, nodes, sites
 from lab.layout import Lab, Node
 from lab.units import wait
-from tests.lab_tools import answering, nothing_to_do, own_lab, salt
+from tests.lab_tools import answering, nothing_to_do, own_lab, salt, site_text, starts, write_site
 
 LAB = sites.load(os.environ.get("SALTERN_SITE", "lab"))
 THIRD = {
@@ -25,6 +26,13 @@ THIRD = {
         "address": "10.20.0.23",
         "interfaces": {"eth0": {"carries": "management"}, "eth1": {"carries": "trunk"}},
     }
+}
+COMPUTES = [host.id for host in LAB.site.having("compute")]
+CARRIERS = {
+    "ovs-vswitchd.service",
+    "ovsdb-server.service",
+    "ovn-controller.service",
+    "neutron-ovn-metadata-agent.service",
 }
 CONSOLES = "var/lib/nova/instances/*-*/console.log"
 MOST_LOST = 15
@@ -62,15 +70,40 @@ def pings(lab: Lab, host: str, address: str) -> dict[int, bool]:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    """Give a lab with three compute hosts, a router and a guest on each of them."""
+    """Give a lab with two compute hosts that are finished, and a third one with an empty disk."""
     with own_lab(LAB, tmp_path, "gateway", THIRD) as found:
-        board = highstate.run(found)
-        assert board.good, "\n".join(board.failures())
-        assert verify.run(found, ["--only", "source nat", "--keep"], infra=False) == 0
+        whole = yaml.safe_load(site_text(found))
+        known = {name: each for name, each in whole["hosts"].items() if name not in THIRD}
+        write_site(found, {**whole, "hosts": known})
+        converged(found, list(known))
+        write_site(found, whole)
         yield found
 
 
-def test_another_host_takes_over_from_a_gateway_that_is_killed(lab: Lab) -> None:
+def converged(lab: Lab, hosts: list[str]) -> None:
+    board = highstate.run(lab, hosts)
+    assert board.good, "\n".join(board.failures())
+
+
+def test_a_compute_host_joins_and_another_one_that_is_the_gateway_is_killed(lab: Lab) -> None:
+    joined(lab)
+    # A router, and a guest on each compute host.
+    assert verify.run(lab, ["--only", "source nat", "--keep"], infra=False) == 0
+    killed(lab)
+
+
+def joined(lab: Lab) -> None:
+    """Have the third host join by a highstate of all; what carries the others' guests runs on."""
+    before = {host: starts(lab, host) for host in COMPUTES}
+    converged(lab, [node.id for node in lab.nodes])
+    for host in COMPUTES:
+        after = starts(lab, host)
+        again = {unit for unit in after if after[unit] != before[host][unit]}
+        assert not again & CARRIERS, f"{host}: started again: {sorted(again)}"
+
+
+def killed(lab: Lab) -> None:
+    """Kill the host that is the gateway: another one takes over, and it comes back."""
     outside = next(str(each.gateway) for each in lab.site.providers.values() if each.external)
     wait(lambda: gateway(lab), 60, "a host to be the gateway of the router", pause=1)
     first = gateway(lab)

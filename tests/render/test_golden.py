@@ -54,6 +54,10 @@ def test_units_read_only_what_the_plan_brings(name: str) -> None:
     files = {path for service in whole for path in service["files"]}
     pki = {each[key] for service in whole for each in service.get("certificates", {}).values()
            for key in ("cert", "key", "ca_file", "bundle") if key in each}  # fmt: skip
+    # what machines boot from, dnsmasq's configuration with it, is rendered where it is served
+    trees = [each["arguments"]["name"] for service in whole for each in service.get("steps", [])
+             if each["state"] == "boot_tree.present"]  # fmt: skip
+    pki |= {f"{each}/dnsmasq.conf" for each in trees}
     for service in whole:
         for unit, each in service.get("units", {}).items():
             assert set((each or {}).get("reads", [])) <= files | pki, unit

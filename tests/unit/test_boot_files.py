@@ -50,9 +50,10 @@ def test_files_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert shown == [
         "==> boot/nodes/52:54:00:00:00:04.cfg <==",
         "==> boot/hosts/cmp1/install.cfg <==",
-        "==> boot/hosts/cmp1/preseed.cfg <==",
+        "==> answers/cmp1/preseed.cfg <==",
         "==> boot/hosts/cmp1/finish.sh <==",
         "==> boot/hosts/cmp1/root-disks.sh <==",
+        "==> boot/hosts/cmp1/trust.sh <==",
     ]
     assert main.main(["boot-files", "--site", site]) == 0
     assert "==> dnsmasq.conf <==" in capsys.readouterr().out
@@ -63,11 +64,11 @@ def test_a_tree_is_written_and_left_alone_when_it_is_the_same(
 ) -> None:
     site, out = written(tmp_path / "site.yaml", simple()), tmp_path / "out"
     assert main.main(["boot-files", "--site", site, "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 13 of 13 files written\n"
+    assert capsys.readouterr().out == f"{out}: 15 of 15 files written\n"
     assert files(out) == bootfiles.tree(sources(simple()))
     assert {path.stat().st_mode & 0o777 for path in out.rglob("*") if path.is_file()} == {0o644}
     assert main.main(["boot-files", "--site", site, "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 0 of 13 files written\n"
+    assert capsys.readouterr().out == f"{out}: 0 of 15 files written\n"
 
 
 def test_what_was_armed_for_one_installation_is_disarmed(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_the_runner_says_the_same(runner: Any, tmp_path: Path) -> None:
     assert runner.boot_files() == bootfiles.tree(sources(simple()))
     assert set(runner.boot_files("cmp1")) < set(runner.boot_files())
     out = str(tmp_path / "out")
-    assert runner.boot_files(out=out) == f"{out}: 13 of 13 files written"
+    assert runner.boot_files(out=out) == f"{out}: 15 of 15 files written"
     assert files(tmp_path / "out") == runner.boot_files()
     assert runner.boot_files("cmp9")["data"]["retcode"] == 1
 
@@ -192,7 +193,7 @@ def test_a_mirror_that_nobody_names(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_the_debian_installer_is_told_the_mirror_in_pieces(mirror: str, security: str, lines: list[str]) -> None:
     found = {"debian": mirror, **({"security": security} if security else {})}
-    text = bootfiles.tree(sources(simple(), found))["boot/hosts/cmp1/preseed.cfg"]
+    text = bootfiles.tree(sources(simple(), found))["answers/cmp1/preseed.cfg"]
     for line in lines:
         assert f"{line}\n" in text
 
@@ -211,11 +212,11 @@ def test_grub_speaks_where_the_kernel_does(console: str, lines: list[str]) -> No
 
 def test_without_time_servers_installers_ask_nobody() -> None:
     text = bootfiles.tree(sources(simple()))
-    assert "d-i clock-setup/ntp boolean false\n" in text["boot/hosts/cmp1/preseed.cfg"]
+    assert "d-i clock-setup/ntp boolean false\n" in text["answers/cmp1/preseed.cfg"]
     assert "timesyncd" not in text["boot/hosts/cmp1/finish.sh"]
     data = installed("fedora-43")
     data["time"] = {"servers": []}
-    assert "timesource" not in bootfiles.tree(sources(data))["boot/hosts/cmp1/kickstart.cfg"]
+    assert "timesource" not in bootfiles.tree(sources(data))["answers/cmp1/kickstart.cfg"]
 
 
 # --- dnsmasq, asked by a machine

@@ -23,10 +23,12 @@ SLIPS = {
     "/etc/libvirt/qemu.conf": ("vnc_tls_x509_verify", "vnc_tls_x509_verfiy"),
     "/etc/mysql/mariadb.conf.d/90-saltern.cnf": ("max_connections", "max_connectoins"),
     "/etc/nftables.conf": ("dport", "dprot"),
+    "/etc/nginx/nginx.conf": ("sendfile", "sendfiel"),
     "/etc/rabbitmq/rabbitmq.conf": ("cluster_partition_handling", "cluster_partition_handlnig"),
     "/etc/saltern/nova-ssh/sshd_config": ("AllowUsers", "AlowUsers"),
     "/var/lib/nova/.ssh/config": ("IdentityFile", "IdentitiFile"),
     "/etc/saltern/uwsgi": ("thunder-lock", "thunderlock"),
+    "/etc/saltern/uwsgi/boot.ini": ("disable-logging", "disablelogging"),
 }
 """Of each file (of a directory: of all in it) a word, and how somebody may write it."""
 
@@ -58,7 +60,7 @@ def test_each_file_with_a_checker_is_in_the_table() -> None:
 def test_every_configuration_of_uwsgi_has_one() -> None:
     everywhere = {path for host, data in golden_sites().values() for each in plan(host, data).services.values()
                   for path in each.files if path.startswith("/etc/saltern/uwsgi/")}  # fmt: skip
-    assert len(everywhere) == 7
+    assert len(everywhere) == 8
     assert everywhere <= {file.path for file in files().values()}
 
 
@@ -68,12 +70,14 @@ def here(tmp_path):
     authority = pki.ensure_authority(str(tmp_path / "authority"), "services")
     key, subject = pki.new_key(), pki.Subject("ctl1", ("ctl1",))
     bundle = pki.sign(authority, pki.request(key, subject), subject) + key
-    for name in ("api.pem", "rabbitmq.crt", "rabbitmq.key", "services-ca.crt"):
+    for name in ("api.pem", "boot.crt", "boot.key", "rabbitmq.crt", "rabbitmq.key", "services-ca.crt"):
         (tmp_path / name).write_text(bundle)
     (tmp_path / "definitions.json").write_text("{}")
 
     def moved(file: ManagedFile) -> ManagedFile:
         text = file.text.replace(HOUSE, str(tmp_path)).replace(DEFINITIONS, str(tmp_path / "definitions.json"))
+        # nginx tries the address, too
+        text = text.replace("listen 10.20.0.5:", "listen 127.0.0.1:")
         return replace(file, path=str(tmp_path / os.path.basename(file.path)), text=text)
 
     return moved

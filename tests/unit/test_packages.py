@@ -79,8 +79,8 @@ def policy(apt):
     return apt.root / "usr/sbin/policy-rc.d"
 
 
-def test_nothing_starts_during_a_transaction_and_all_is_as_before_afterwards(apt):
-    with apt._nothing_starts():
+def testnothing_starts_during_a_transaction_and_all_is_as_before_afterwards(apt):
+    with apt.nothing_starts():
         assert subprocess.run([policy(apt), "nova-api", "start"]).returncode == 101
         assert apt.leftovers()
     assert not policy(apt).exists()
@@ -89,10 +89,10 @@ def test_nothing_starts_during_a_transaction_and_all_is_as_before_afterwards(apt
 
 def test_a_policy_of_the_operator_comes_back_even_after_a_kill(apt):
     policy(apt).write_text("#!/bin/sh\nexit 0\n")
-    guard = apt._nothing_starts()
+    guard = apt.nothing_starts()
     guard.__enter__()  # the process is killed here: nothing is put back
     assert apt.leftovers()
-    with apt._nothing_starts():
+    with apt.nothing_starts():
         assert "101" in policy(apt).read_text()
     assert policy(apt).read_text() == "#!/bin/sh\nexit 0\n"
     assert os.listdir(policy(apt).parent) == ["policy-rc.d"]
@@ -102,7 +102,7 @@ def test_a_policy_that_a_kill_left_aside_comes_back(apt):
     kept = policy(apt).with_name("policy-rc.d.saltern-kept")
     kept.write_text("#!/bin/sh\nexit 0\n")  # killed before our guard had its name, or after it had gone
     assert apt.leftovers()
-    with apt._nothing_starts():
+    with apt.nothing_starts():
         assert "101" in policy(apt).read_text()
     assert policy(apt).read_text() == "#!/bin/sh\nexit 0\n"
     assert not apt.leftovers()

@@ -129,9 +129,12 @@ def test_every_worker_of_neutron_hears_ovn(host: Any) -> None:
 
 
 def neutron_workers(name: str) -> int:
-    """Return how many processes neutron's API has on a controller."""
-    settings = expected.plans()[name]["services"]["neutron"]["files"][catalogue.uwsgi_path("neutron-api")]
-    return int(settings["settings"]["uwsgi"]["processes"])
+    """Return how many processes neutron's API has on a controller, by uWSGI's settings and by neutron's own."""
+    files = expected.plans()[name]["services"]["neutron"]["files"]
+    processes = int(files[catalogue.uwsgi_path("neutron-api")]["settings"]["uwsgi"]["processes"])
+    known = int(files["/etc/neutron/neutron.conf"]["settings"]["DEFAULT"]["api_workers"])
+    assert processes == known, f"{name}: neutron's API has {processes} processes, its api_workers is {known}"
+    return processes
 
 
 def hash_ring(host: Any) -> dict[str, tuple[int, int]]:

@@ -16,6 +16,14 @@ from saltern.profiles import Kickstart, Layout, Profile, fill
 ABOUT = "Managed by Saltern: made from the site file; what is changed here is overwritten."
 END = "END_OF_FILE"
 AUTHORIZED = "/root/.ssh/authorized_keys"
+PLACE = "/tmp/saltern"  # noqa: S108 - of an installer, where nobody else is
+"""Where an installer has what its answers bring: the token, the secret, the certificate of the authority."""
+ARMED = (
+    f"umask 077 && mkdir -p {PLACE} && echo @{{token}} >{PLACE}/token && echo @{{secret}} >{PLACE}/secret &&"
+    " { echo -----BEGIN CERTIFICATE-----; for each in @{authority}; do echo $each; done;"
+    f" echo -----END CERTIFICATE-----; }} >{PLACE}/ca.crt"
+)
+"""The command that puts them there; the keeper fills in its words. No backslash: installers differ in what it means."""
 
 Value = str | list[str]
 
@@ -44,8 +52,10 @@ def values(sources: Sources, host: Host, chosen: Install) -> dict[str, Value]:
         "package_lines": [*profile.packages],
         "time": [*family.time(site)],
         "terminal": [*_terminal(chosen.console)],
-        "files": [*_put({**networkd_files(site, host), **family.files(site), **_keys(chosen)})],
+        "files": [*_put({**networkd_files(site, host), **family.files(site), **_keys(chosen), **_minion(site, host)})],
         "finish": [*profile.finish],
+        "armed": ARMED,
+        "place": PLACE,
     }
 
 
@@ -58,6 +68,7 @@ def _names(site: Site, host: Host, chosen: Install, profile: Profile) -> dict[st
         "base": f"http://{served}",
         "server": served,
         "url": f"http://{served}/hosts/{host.id}",
+        "told": f"http://{served}/answers/{host.id}",
         "mac": chosen.mac,
         "dashed": chosen.mac.replace(":", "-"),
         "console": chosen.console,
@@ -104,6 +115,11 @@ def networkd_files(site: Site, host: Host) -> dict[str, str]:
 
 def _keys(chosen: Install) -> dict[str, str]:
     return {AUTHORIZED: "".join(f"{key}\n" for key in chosen.ssh_keys)}
+
+
+def _minion(site: Site, host: Host) -> dict[str, str]:
+    """Return the minion's configuration; its key, and the master's to which it is pinned, come with the exchange."""
+    return {"/etc/salt/minion": f"id: {host.id}\nmaster: {dnsmasq.deploy_host(site).address}\n"}
 
 
 def _put(texts: Mapping[str, str]) -> Iterator[str]:

@@ -1,13 +1,16 @@
 """Every file that machines are installed with, rendered from the site file: a tree as HTTP and TFTP are to serve it.
 
-Nothing in it is secret. The file that a machine finds by its MAC starts it from its disk; the one that installs it lies
-beside the host's other files, and is put in that place for one installation: a machine never installs itself twice.
+Nothing in it is secret. The file that a machine finds by its MAC starts it from its disk; the boot service sends
+the one that installs it, which lies beside the host's other files, to the machine of an armed host. The answers of a
+host are not served as they lie there: the keeper fills in a token and gives them out once.
 """
 
 from __future__ import annotations
 
+import shlex
+
 from saltern import dnsmasq, rootdisks
-from saltern.answers import ABOUT, Sources, values
+from saltern.answers import ABOUT, PLACE, Sources, values
 from saltern.errors import Problem, Problems
 from saltern.model import Host
 
@@ -47,7 +50,15 @@ def host_files(sources: Sources, host: Host) -> dict[str, str]:
     return {
         f"boot/nodes/{mac}.{script}": kickstart.render(f"local.{script}", found),
         f"{own}/install.{script}": kickstart.render(f"install.{script}", found),
-        f"{own}/{answers}": kickstart.render(answers, found),
+        f"answers/{host.id}/{answers}": kickstart.render(answers, found),
         f"{own}/finish.sh": kickstart.render("finish.sh", found),
         f"{own}/root-disks.sh": rootdisks.script(sources.site, host, chosen, kickstart),
+        f"{own}/trust.sh": trust_script(sources, host),
     }
+
+
+def trust_script(sources: Sources, host: Host) -> str:
+    """Return the script by which a machine gets its trust, for one host."""
+    told = {"HOST": host.id, "SERVICE": f"https://{dnsmasq.trusted(sources.site)}", "DIR": PLACE}
+    assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in told.items())
+    return f"#!/bin/sh\n# For {host.id}, from the site file.\n{assignments}\n{sources.kickstart.trust}"

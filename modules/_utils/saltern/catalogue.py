@@ -67,7 +67,7 @@ class Service:
         for by_role in (self.roles, *chosen):
             for role in held:
                 result = merged(result, by_role.get(role, {}))
-        return result
+        return result or None
 
     def parts(self) -> list[Mapping[str, Any]]:
         """Return all parts of the service, whatever the role and the choices."""
@@ -134,8 +134,8 @@ def load(directory: Path) -> Catalogue:
 
 
 KEYS = ("description", "tier", "after", "common", "roles", "variants")
-CHOICES = ("live_migration", "networking")
-"""Options of the site, or of a host, by which a service may vary."""
+CHOICES = ("live_migration", "installing", "networking")
+"""Options of the site or of a host, or facts about it, by which a service may vary."""
 
 
 def _service(path: Path, problems: list[Problem]) -> Service:

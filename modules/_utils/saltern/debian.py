@@ -53,7 +53,7 @@ class Apt:
     def install(self, wanted: Sequence[str]) -> None:
         """Install what is missing in one transaction and mend what is half done; no service is started by it."""
         self.wait_for_lock()
-        with self._nothing_starts():
+        with self.nothing_starts():
             if self._torn() or todo((), self.query()).broken:
                 self._repair()
             if wanted:
@@ -144,7 +144,7 @@ class Apt:
             raise SalternError(f"{command[0]}: {error}") from error
 
     @contextmanager
-    def _nothing_starts(self) -> Iterator[None]:
+    def nothing_starts(self) -> Iterator[None]:
         """Keep maintainer scripts from starting services; a policy that was there before comes back."""
         path, kept = self._policy(), self._kept()
         if path.exists() and not self._guards():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import host_network, networkd
+from . import dnsmasq, host_network, networkd
 from .catalogue import Catalogue
 from .errors import Problem, Problems, suggestion
 from .layers import Secret
@@ -106,6 +106,7 @@ FACTS: Mapping[str, Callable[[Context], Any]] = {
     "api_address": lambda ctx: ctx.site.api_address,
     "api_name": lambda ctx: ctx.site.api_name,
     "api_names": lambda ctx: [ctx.site.api_name, ctx.site.api_address, ctx.fqdn(ctx.controller)],
+    "boot_addresses": lambda ctx: [dnsmasq.boot_address(ctx.site, ctx.host)],
     "bridge_mappings": lambda ctx: f"{ctx.site.trunk.physical_network}:{ctx.site.trunk.bridge}",
     "ca_file": lambda ctx: CA_FILE,
     "chassis_mac": _chassis_mac,

@@ -11,6 +11,7 @@ from saltern.profiles import Kickstart, Profile
 DIRECTORY = "/srv/saltern-boot/boot"
 """Where the tree that is served lies on the deploy host: one for TFTP and HTTP."""
 PORT = 8081
+TLS_PORT = 8443
 IPXE = "undionly.kpxe"
 LEASE = "1h"
 
@@ -33,6 +34,11 @@ def deploy_host(site: Site) -> Host:
 def server(site: Site) -> str:
     """Return ADDRESS:PORT of the HTTP server from which machines boot."""
     return f"{boot_address(site, deploy_host(site))}:{PORT}"
+
+
+def trusted(site: Site) -> str:
+    """Return ADDRESS:PORT at which machines exchange their tokens, over TLS."""
+    return f"{boot_address(site, deploy_host(site))}:{TLS_PORT}"
 
 
 def used(site: Site, kickstart: Kickstart) -> dict[str, Profile]:

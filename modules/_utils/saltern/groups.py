@@ -16,6 +16,8 @@ from urllib.parse import quote
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from . import dnsmasq
+from .boot_groups import boot_application, boot_server
 from .catalogue import Catalogue, uwsgi_path
 from .derive import CA_FILE, PLACEHOLDER, Context, api_url
 from .errors import Problem, Problems
@@ -304,6 +306,10 @@ def _sources(ctx: Context, words: list[str]) -> list[str]:
             result.append(ctx.site.management.cidr)
         elif word == "admin":
             result += ctx.site.admin
+        elif word == "boot":
+            result.append(dnsmasq.boot_network(ctx.site).cidr)
+        elif word == "unaddressed":
+            result.append("0.0.0.0")  # noqa: S104 - whence a machine asks that has no address yet
     return result
 
 
@@ -330,6 +336,8 @@ USES: Mapping[str, Callable[[Context, Mapping[str, Any]], Any]] = {
     each.__name__: each
     for each in (
         authtoken,
+        boot_application,
+        boot_server,
         client,
         clouds,
         database,

@@ -89,6 +89,9 @@ def provisioning_fits(data: Data, report: Report) -> None:
         usable(end, cidr, "networks:provisioning:range", report)
     if limits and dig(own, "dhcp") == "proxy":
         report.add("networks:provisioning:range", f"{limits[0]}-{limits[1]}", "no such key with dhcp: proxy")
+    if dig(own, "relayed") and dig(own, "dhcp") == "proxy":
+        accepted = "false with dhcp: proxy: there, neither MAC nor address says which machine asks"
+        report.add("networks:provisioning:relayed", True, accepted)
     found = [("networks:provisioning:gateway", gateway)]
     for path, _, host in hosts(data):
         found.append((f"{path}:provisioning_address", provisioning_address(data, host)))

@@ -17,6 +17,7 @@ from saltern.checks import (
     Refused,
     Report,
     address,
+    boolean,
     device,
     identifier,
     is_mapping,
@@ -95,6 +96,9 @@ def _disk(keys: Mapping[str, Key]) -> Check:
 
 
 _KEY_TYPES = r"ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com"
+_machine = matching(
+    r"[!-~]([ -~]*[!-~])?", "a machine's serial number as `dmidecode --string system-serial-number` shows it"
+)
 _ssh_key = matching(rf"({_KEY_TYPES}) [A-Za-z0-9+/]{{40,}}={{0,3}}( .+)?", "the line of an OpenSSH public key")
 _console = matching(r"tty(S|AMA|USB)?[0-9]{1,2}(,[0-9]{3,7}[noe]?[5-8]?)?", "a console such as ttyS0,115200n8 or tty0")
 
@@ -109,7 +113,12 @@ _SHARED = {
 
 SITE_INSTALL = record(_SHARED)
 HOST_INSTALL = record(
-    {**_SHARED, "mac": Key(mac), "wipe": Key(listing(_disk({key: _HINTS[key] for key in ("serial", "wwn")})))}
+    {
+        **_SHARED,
+        "mac": Key(mac),
+        "serial": Key(_machine),
+        "wipe": Key(listing(_disk({key: _HINTS[key] for key in ("serial", "wwn")}))),
+    }
 )
 
 PROVISIONING = record(
@@ -118,6 +127,7 @@ PROVISIONING = record(
         "gateway": Key(address),
         "range": Key(pool),
         "dhcp": Key(one_of("server", "proxy"), "server"),
+        "relayed": Key(boolean, False),
         "dns": Key(listing(address), ()),
     }
 )
@@ -194,4 +204,5 @@ def provisioning(data: Data | None) -> Provisioning | None:
     cidr: IPv4Network = data["cidr"]
     limits = data["range"] and (str(data["range"][0]), str(data["range"][1]))
     gateway = None if data["gateway"] is None else str(data["gateway"])
-    return Provisioning(str(cidr), gateway, limits, data["dhcp"], tuple(str(each) for each in data["dns"]))
+    dns = tuple(str(each) for each in data["dns"])
+    return Provisioning(str(cidr), gateway, limits, data["dhcp"], dns, data["relayed"])

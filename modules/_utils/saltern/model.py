@@ -70,7 +70,7 @@ class Provisioning:
     """The untagged network from which machines boot when they are installed.
 
     ``range`` holds addresses for machines that the site does not name; ``dhcp`` is ``server``, or ``proxy`` beside
-    somebody else's server.
+    somebody else's server. ``relayed``: machines are behind a router, where the deploy host cannot see their MACs.
     """
 
     cidr: str
@@ -78,6 +78,7 @@ class Provisioning:
     range: tuple[str, str] | None = None
     dhcp: str = "server"
     dns: tuple[str, ...] = ()
+    relayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,10 @@ class DiskHints:
 
 @dataclass(frozen=True)
 class Install:
-    """How an empty machine becomes the host; ``disks`` has hints for each root disk of the layout."""
+    """How an empty machine becomes the host; ``disks`` has hints for each root disk of the layout.
+
+    ``serial`` is the machine's own, of its firmware; None: any.
+    """
 
     profile: str
     firmware: str
@@ -108,6 +112,7 @@ class Install:
     ssh_keys: tuple[str, ...]
     layout: str = "plain"
     wipe: tuple[DiskHints, ...] = ()
+    serial: str | None = None
     console: str = "ttyS0,115200n8"
 
 
@@ -224,6 +229,11 @@ class Site:
     def installed(self) -> tuple[tuple[Host, Install], ...]:
         """The hosts that are installed from the network, each with how."""
         return tuple((host, host.install) for host in self.hosts.values() if host.install)
+
+    @property
+    def installing(self) -> str:
+        """Whether hosts are installed from the network: ``yes`` or ``no``, as services vary by it."""
+        return "yes" if self.installed else "no"
 
     def fqdn(self, host: Host) -> str:
         """Return a host's fully qualified name."""

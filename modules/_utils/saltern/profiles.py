@@ -15,13 +15,15 @@ from string import Template
 from typing import Any
 
 from saltern import yamlfile
-from saltern.checks import Check, Key, Report, identifier, integer, listing, matching, one_of, record, word
+from saltern.checks import Check, Key, Report, identifier, integer, listing, mapping, matching, one_of, record, word
 from saltern.errors import Problem, Problems, suggestion
 from saltern.model import LAYOUTS
 
 Values = Mapping[str, str | Sequence[str]]
 _ALONE = re.compile(r"@\{([a-z_]+)\}")
 _place = matching(r"/?(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9./_-]*", "a path below the tree that is served")
+
+_file = matching(r"/(?!.*\.\.)[A-Za-z0-9./_-]+", "the absolute path of a file")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Profile:
-    """One operating system: its boot files, its arguments, the template of its answers, its layouts."""
+    """One operating system: its boot files, its arguments, the template of its answers, its layouts.
+
+    ``sources`` says where the boot files come from on the deploy host, by their paths in the tree that is served; what
+    it does not name, an operator puts there.
+    """
 
     name: str
     family: str
@@ -59,6 +65,7 @@ class Profile:
     arguments: tuple[str, ...]
     packages: tuple[str, ...]
     finish: tuple[str, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)
     disks: Mapping[str, Layout] = field(default_factory=dict)
 
     def minimum(self, layout: str) -> int:
@@ -83,6 +90,11 @@ class Kickstart:
     def script(self) -> str:
         """The script that decides on the machine which disks may hold the operating system."""
         return yamlfile.read_text(self.directory / "root-disks.sh")
+
+    @cached_property
+    def trust(self) -> str:
+        """The script that trades a token for trust, and reports progress."""
+        return yamlfile.read_text(self.directory / "trust.sh")
 
     @cached_property
     def _templates(self) -> dict[str, list[str]]:
@@ -127,6 +139,7 @@ _PROFILE = record(
         **{key: Key(identifier, required=True) for key in ("suite", "answers")},
         **{key: Key(_place, required=True) for key in ("tree", "kernel", "initrd", "shim", "grub")},
         **{key: Key(one_of("debian", "fedora"), required=True) for key in ("family", "mirror")},
+        "sources": Key(mapping(_place, _file), {}),
         "layouts": Key(listing(one_of(*LAYOUTS), at_least=f"one or more of {', '.join(LAYOUTS)}"), required=True),
         **{key: Key(_LINES, required=True) for key in ("arguments", "packages", "finish")},
     }

@@ -154,7 +154,7 @@ def boot_files(inputs: Inputs, hosts: Iterable[str] = ()) -> dict[str, str]:
 
 def write_tree(directory: Path, files: Mapping[str, str]) -> int:
     """Write files below a directory, where they are not the same already; return how many were written."""
-    changed = {directory / path: text for path, text in files.items() if not _same(directory / path, text)}
+    changed = {directory / path: text for path, text in files.items() if not same(directory / path, text)}
     try:
         for path, text in changed.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,8 @@ def write_tree(directory: Path, files: Mapping[str, str]) -> int:
     return len(changed)
 
 
-def _same(path: Path, text: str) -> bool:
+def same(path: Path, text: str) -> bool:
+    """Return whether a file has this text, and is a file of its own."""
     # A link is what an operator put there for one installation: it goes, whatever it leads to.
     return path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode()
 

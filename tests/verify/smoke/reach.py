@@ -1,7 +1,8 @@
-"""The instance with the floating IP, asked from the provider's side."""
+"""Instances asked from the provider's side, above all the one with the floating IP."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from smoke import guest
@@ -16,6 +17,14 @@ def answered(cloud: Cloud, kind: str) -> bool:
     """Tell whether a probe of the floating IP is answered."""
     try:
         return bool(ask(cloud, kind))
+    except Failed:
+        return False
+
+
+def told(cloud: Cloud, question: Mapping[str, Any]) -> bool:
+    """Tell whether a question from the provider's side is answered."""
+    try:
+        return bool(cloud.options.outside.ask(question))
     except Failed:
         return False
 

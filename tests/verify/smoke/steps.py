@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from smoke import cloud as clouds
 from smoke import guest, novnc
 from smoke.cloud import PREFIX, Cloud
 from smoke.dashboard import log_in
-from smoke.reach import answered, ask, refuses_others
+from smoke.reach import answered, ask, refuses_others, told
 from smoke.runner import Failed, Skipped, Walk, until
 
 walk = Walk()
+UNASKED_SECONDS = 180
 MEMORY = int(os.environ.get("SALTERN_SMOKE_MEMORY", "128"))
 CIDR = "10.77.0.0/24"
 ICMP = {"direction": "ingress", "protocol": "icmp", "ethertype": "IPv4"}
@@ -238,7 +240,10 @@ def power_off_from_within(cloud: Cloud) -> str:
 
 @walk.step("key pair", "image", "flavor", "security group", "compute hosts")
 def external_gateway(cloud: Cloud) -> str:
-    """On a provider network whose router is not ours a guest has that router, its address, metadata and user data."""
+    """On a provider network whose router is not ours a guest has that router, its address, metadata and user data.
+
+    Until it answers from outside nobody asks the cloud for it: it must come up by itself.
+    """
     plain = [each for each in cloud.options.site.providers.values() if each.gateway and not each.external and each.dhcp]
     if not plain:
         raise Skipped("the site has no provider network with a gateway of its own for instances")
@@ -247,6 +252,9 @@ def external_gateway(cloud: Cloud) -> str:
     port = new_port(cloud, network)
     address = port.fixed_ips[0]["ip_address"]
     data = clouds.boot(cloud, "on-provider", network, [str(provider.gateway)], port=port)
+    probe = {"kind": "ping", "address": address, "vlan": provider.vlan}
+    with suppress(Skipped):  # the rest can be seen without anybody on that side
+        until("on-provider: ping from the provider's side", lambda: told(cloud, probe), UNASKED_SECONDS)
     clouds.active(cloud, "on-provider")
     clouds.ready(cloud, "on-provider", data, address)
     gateway = until("on-provider: route", lambda: guest.told(guest.GATEWAY, cloud.console("on-provider")), 30)
@@ -254,7 +262,7 @@ def external_gateway(cloud: Cloud) -> str:
         raise Failed(f"on-provider: default route through {gateway}, expected {provider.gateway}")
     cloud.made["addresses"][str(provider.gateway)] = str(provider.gateway)
     heard(cloud, "on-provider", str(provider.gateway), True, 60)
-    cloud.options.outside.ask({"kind": "ping", "address": address, "vlan": provider.vlan})
+    cloud.options.outside.ask(probe)
     return f"{provider.name} VLAN {provider.vlan}: {address} through {gateway}, metadata too"
 
 
