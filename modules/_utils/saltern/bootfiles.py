@@ -6,8 +6,10 @@ beside the host's other files, and is put in that place for one installation: a 
 
 from __future__ import annotations
 
+import hashlib
+
 from saltern import dnsmasq, rootdisks
-from saltern.answers import ABOUT, Sources, values
+from saltern.answers import ABOUT, Sources, arguments, values
 from saltern.errors import Problem, Problems
 from saltern.model import Host
 
@@ -41,13 +43,23 @@ def host_files(sources: Sources, host: Host) -> dict[str, str]:
         raise Problems([Problem(f"hosts:{host.id}:install", None, "this key is required for boot files")])
     found = values(sources, host, chosen)
     own, script = f"boot/hosts/{host.id}", SCRIPTS[chosen.firmware]
-    answers = kickstart.profiles[chosen.profile].answers
+    profile = kickstart.profiles[chosen.profile]
     # iPXE asks with hyphens, GRUB with colons.
     mac = chosen.mac.replace(":", "-") if script == "ipxe" else chosen.mac
+    finish = kickstart.render("finish.sh", found)
+    disks = rootdisks.script(sources.site, host, chosen, kickstart)
+    found |= {"finish_sum": _sum(finish), "disks_sum": _sum(disks)}
+    answers = kickstart.render(profile.answers, found)
+    found["answers_sum"] = _sum(answers)
+    found["arguments"] = arguments(profile, found)
     return {
         f"boot/nodes/{mac}.{script}": kickstart.render(f"local.{script}", found),
         f"{own}/install.{script}": kickstart.render(f"install.{script}", found),
-        f"{own}/{answers}": kickstart.render(answers, found),
-        f"{own}/finish.sh": kickstart.render("finish.sh", found),
-        f"{own}/root-disks.sh": rootdisks.script(sources.site, host, chosen, kickstart),
+        f"{own}/{profile.answers}": answers,
+        f"{own}/finish.sh": finish,
+        f"{own}/root-disks.sh": disks,
     }
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
