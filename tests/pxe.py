@@ -1,6 +1,6 @@
 """A boot network in a namespace of its own: dnsmasq and an HTTP server with the rendered files, and emulated machines.
 
-A machine is QEMU with empty disks that starts from its firmware, as bare metal does. Its processes die with this one.
+A machine is QEMU with empty disks that starts from its firmware, as bare metal does.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from saltern import bootfiles, dnsmasq, liveimage, profiles, site, verbs
 from saltern.answers import Sources
 
-from lab import fabric
+from lab import fabric, machine
+from lab.command import LabError
+from lab.machine_disk import MachineDisk
 from lab.units import wait
 from tests.unit.boot_samples import KICKSTART, MIRRORS
 
@@ -33,7 +33,6 @@ ALONE = ("setpriv", "--pdeathsig=KILL")
 HTTP = """
 import functools, http.server, sys
 class Files(http.server.SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
     def do_POST(self):
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
         with open(sys.argv[2], "a") as stream:
@@ -181,79 +180,93 @@ class Bed:
 
 
 @dataclass
-class Machine:
-    """An emulated machine with disks, by their serial numbers."""
+class BareMachine(machine.Machine):
+    """A machine that starts from its firmware: from the network, then from the first of its disks."""
 
-    bed: Bed
-    firmware: str
-    disks: dict[str, Path]
-    process: subprocess.Popen[bytes] | None = None
+    firmware: str = "bios"
+    disks: dict[str, Path] = field(default_factory=dict)
+    """Whole disks by their serial numbers."""
     began: float = 0
+    _before: int = 0
 
-    @property
-    def console(self) -> str:
-        """What the serial console said since the last start."""
-        path = self.bed.folder / "machine.console"
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", path.read_text(errors="replace")) if path.exists() else ""
-
-    def on(self) -> None:
-        """Switch it on: it starts from the network, then from its first disk."""
-        (self.bed.folder / "machine.console").unlink(missing_ok=True)
+    def start(self) -> None:
+        """Switch it on."""
+        for plug in self.plugs:
+            self._tap(plug)
+        self._before = len(self.everything())
         self.began = time.monotonic()
-        self.process = self.bed.start("qemu", *self.command())
+        with self.console.with_suffix(".qemu").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(self.source.disk),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
-    def off(self) -> None:
-        """Take the power away."""
-        if self.process:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+    def everything(self) -> str:
+        """What the serial console has said, without what moves a cursor."""
+        text = self.console.read_text(errors="replace") if self.console.exists() else ""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", text)
 
-    def command(self) -> list[str]:
-        """QEMU's command line."""
-        words = ["qemu-system-x86_64", "-machine", f"q35{',smm=on' if self.firmware == 'uefi' else ''}"]
-        words += ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048", "-vga", "none", "-nodefaults"]
-        words += ["-display", "none", "-serial", f"file:{self.bed.folder}/machine.console"]
-        words += ["-device", "virtio-rng-pci", *(self.flash() if self.firmware == "uefi" else ())]
-        for number, (mac, bridge) in enumerate(zip(MACS, ("eno2", "other", "other"), strict=True)):
-            tap = f"tap{number}"
-            if not fabric.has(self.bed.namespace, tap):
-                fabric.ip(self.bed.namespace, "tuntap", "add", tap, "mode", "tap")
-            fabric.ip(self.bed.namespace, "link", "set", tap, "master", bridge, "up")
-            words += ["-netdev", f"tap,id=net{number},ifname={tap},script=no,downscript=no"]
-            extra = ",romfile=" if number or self.firmware == "uefi" else ""
-            boots = "" if number else ",bootindex=1"
-            words += ["-device", f"virtio-net-pci,netdev=net{number},mac={mac}{boots}{extra}"]
-        for number, (serial, path) in enumerate(self.disks.items()):
-            words += ["-drive", f"file={path},if=none,id=disk{number},format=raw,cache=unsafe,discard=unmap"]
-            words += ["-device", f"virtio-blk-pci,drive=disk{number},serial={serial},bootindex={number + 2}"]
-        return words
-
-    def flash(self) -> list[str]:
-        """The firmware with Secure Boot on and Microsoft's keys, as machines are sold."""
-        variables = self.bed.folder / "variables.fd"
-        if not variables.exists():
-            shutil.copy(FIRMWARE / "OVMF_VARS_4M.ms.fd", variables)
-        code = FIRMWARE / "OVMF_CODE_4M.ms.fd"
-        words = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
-        words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"]
-        return [*words, "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+    def said(self) -> str:
+        """What the serial console has said since the machine was switched on."""
+        return self.everything()[self._before :]
 
     def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
-        """Return the first match on the console; fail with its end when it does not come."""
+        """Return the first match on the console; a LabError has the console's end when it does not come."""
         try:
-            wait(lambda: re.search(pattern, self.console) or not self.alive, seconds, pattern, pause=0.3)
-        except Exception as error:
-            pytest.fail(f"{error}; reports: {self.bed.reports()}; console: {self.console[-3000:]}")
-        found = re.search(pattern, self.console)
-        assert found, f"QEMU ended: {(self.bed.folder / 'qemu.log').read_text()[-1000:]}"
+            wait(lambda: self._seen(pattern), seconds, pattern, pause=0.3)
+        except LabError as error:
+            raise LabError(f"{error}\n{self.tail()}") from error
         print(f"{time.monotonic() - self.began:6.1f} s after power-on: {pattern}")
+        found = self._seen(pattern)
+        assert found
         return found
 
-    @property
-    def alive(self) -> bool:
-        """Whether the machine is on."""
-        return self.process is not None and self.process.poll() is None
+    def _seen(self, pattern: str) -> re.Match[str] | None:
+        self._still_on()
+        return re.search(pattern, self.said())
+
+    def _command(self, disk: Path) -> list[str]:
+        program = shutil.which(machine.QEMU)
+        assert program, f"{machine.QEMU} is not installed; `./saltern test` installs it"
+        uefi = self.firmware == "uefi"
+        words = ["ip", "netns", "exec", self.namespace, *ALONE, program, "-name", self.name]
+        words += ["-machine", f"q35{',smm=on' if uefi else ''}", "-accel", "tcg,thread=multi", "-cpu", "max"]
+        words += ["-smp", "2", "-m", "2048", "-nodefaults", "-display", "none", "-vga", "none"]
+        words += ["-chardev", f"file,id=log,append=on,path={self.console}", "-serial", "chardev:log"]
+        words += ["-device", "virtio-rng-pci", *(self._flash() if uefi else ())]
+        for number, plug in enumerate(self.plugs):
+            words += ["-netdev", f"tap,id=net{number},ifname={plug.tap},script=no,downscript=no"]
+            # The card's own iPXE starts a BIOS machine; UEFI firmware has its own.
+            starts = ",romfile=" if number or uefi else ""
+            starts += "" if number else ",bootindex=0"
+            words += ["-device", f"virtio-net-pci,netdev=net{number},mac={plug.mac}{starts}"]
+        for number, (serial, path) in enumerate(self.disks.items(), 1):
+            words += ["-drive", f"file={path},if=none,id=disk{number},format=raw,cache=unsafe,discard=unmap"]
+            words += ["-device", f"virtio-blk-pci,drive=disk{number},serial={serial},bootindex={number}"]
+        return words
+
+    def _flash(self) -> list[str]:
+        """The firmware with Secure Boot on and Microsoft's keys, as machines are sold."""
+        variables = self.folder / f"{self.name}.variables"
+        if not variables.exists():
+            shutil.copy(FIRMWARE / "OVMF_VARS_4M.ms.fd", variables)
+        words = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+        words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}/OVMF_CODE_4M.ms.fd"]
+        return [*words, "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+
+
+def bare(bed: Bed, firmware: str, disks: dict[str, Path]) -> BareMachine:
+    """Return a machine on the boot network, which is off; its other cards lead nowhere."""
+    plugs = [
+        machine.Plug(f"tap{number}", bridge, mac)
+        for number, (mac, bridge) in enumerate(zip(MACS, ("eno2", "other", "other"), strict=True))
+    ]
+    live = bed.image / liveimage.DIRECTORY
+    source = MachineDisk(next(iter(disks.values())), live / "linux", live / "initrd")
+    return BareMachine("machine", source, bed.folder, bed.namespace, plugs, firmware=firmware, disks=disks)
 
 
 @contextmanager

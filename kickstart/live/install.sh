@@ -14,7 +14,7 @@ say() { printf 'saltern: %s s: %s\n' "$(cut -d . -f 1 /proc/uptime)" "$*" >&2; }
 # Whoever listens may know; an installation does not depend on it.
 report() {
     say "$*"
-    [ -z "$REPORT" ] || timeout 10 wget -q -O /dev/null --post-data "$*" "$REPORT" 2>/dev/null || :
+    [ -z "$REPORT" ] || curl -fsS --max-time 10 --data-binary "$*" "$REPORT" >/dev/null 2>&1 || :
 }
 
 die() {
@@ -25,13 +25,9 @@ die() {
 
 sum() { sha256sum "$1" | cut -d ' ' -f 1; }
 
-# fetch FILE URL SHA256: the file is there, and is what was named.
+# fetch FILE URL SHA256: the file is there, and is what was named. A transfer that stands still is tried again.
 fetch() {
-    tries=5
-    until wget -q -T 60 -O "$1" "$2"; do
-        [ $((tries -= 1)) -gt 0 ] || die "$2 cannot be fetched"
-        sleep 2
-    done
+    curl -fsS --retry 5 --retry-all-errors --speed-limit 1000 --speed-time 30 -o "$1" "$2" || die "$2 cannot be fetched"
     found=$(sum "$1")
     [ "$found" = "$3" ] || { rm -f "$1" && die "$2 has the SHA-256 $found and not $3: nothing of it is used"; }
 }

@@ -220,11 +220,11 @@ def test_a_layout_that_nobody_knows_stops_the_installation(tmp_path: Path) -> No
 
 
 def test_what_has_another_hash_is_not_kept(tmp_path: Path) -> None:
-    wget = 'wget() { shift 4; echo text >"$1"; }; REPORT=;'
+    curl = 'curl() { while [ "$1" != -o ]; do shift; done; echo text >"$2"; };'
     right = "b9e68e1bea3e5b19ca6b2f98b73a54b73daafaa250484902e09982e07a12e733"
-    good = shell(f"{wget} fetch {tmp_path}/good http://x {right}")
+    good = shell(f"{curl} fetch {tmp_path}/good http://x {right}")
     assert (good.returncode, (tmp_path / "good").read_text()) == (0, "text\n")
-    bad = shell(f"{wget} fetch {tmp_path}/bad http://x {SUM}; echo on")
+    bad = shell(f"{curl} fetch {tmp_path}/bad http://x {SUM}; echo on")
     assert bad.returncode == 1
     assert f"http://x has the SHA-256 {right} and not {SUM}: nothing of it is used" in bad.stderr
     assert not (tmp_path / "bad").exists()

@@ -51,6 +51,7 @@ def values(sources: Sources, host: Host, chosen: Install) -> dict[str, Value]:
         "packages": " ".join(profile.packages),
         "package_lines": [*profile.packages],
         "time": [*family.time(site)],
+        "loader": family.loader,
         "terminal": [*_terminal(chosen.console)],
         "files": [*_put({**networkd_files(site, host), **family.files(sources, chosen), **_keys(chosen)})],
         "finish": [*profile.finish],
@@ -140,6 +141,8 @@ class Family:
 
     time: Callable[[Site], Iterator[str]]
     files: Callable[[Sources, Install], dict[str, str]]
+    loader: str
+    """What starts the new system on its EFI partition."""
 
 
 def _preseed_time(site: Site) -> Iterator[str]:
@@ -186,7 +189,7 @@ def _nothing(_: Sources, __: Install) -> dict[str, str]:
 
 
 FAMILIES = {
-    "debian": Family(_preseed_time, _timesyncd),
-    "live": Family(_no_time, _live_files),
-    "fedora": Family(_kickstart_time, _nothing),
+    "debian": Family(_preseed_time, _timesyncd, "/EFI/debian/shimx64.efi"),
+    "live": Family(_no_time, _live_files, "/EFI/debian/shimx64.efi"),
+    "fedora": Family(_kickstart_time, _nothing, "/EFI/fedora/shimx64.efi"),
 }
