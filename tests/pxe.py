@@ -166,12 +166,12 @@ class Bed:
         node, _ = self.node(firmware)
         node.with_suffix(".local").rename(node)
 
-    def ssh(self, command: str, known: str, timeout: float = 60) -> str:
+    def ssh(self, command: str, known: str, timeout: float = 180) -> str:
         """Run a command on the new host, whose key is the one that its console told."""
         (self.folder / "known").write_text(f"{ADDRESS} {known}\n")
         options = ["BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={self.folder}/known"]
         words = ["ip", "netns", "exec", self.namespace, "ssh", "-F", "none", "-i", str(self.key)]
-        words += [word for each in (*options, "ConnectTimeout=5") for word in ("-o", each)]
+        words += [word for each in (*options, "ConnectTimeout=20", "ConnectionAttempts=20") for word in ("-o", each)]
         done = subprocess.run(
             [*words, f"root@{ADDRESS}", command], capture_output=True, text=True, timeout=timeout, check=False
         )
