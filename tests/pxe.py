@@ -14,21 +14,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from saltern import bootfiles, dnsmasq, liveimage, profiles, site, verbs
 from saltern.answers import Sources
 
-from lab import fabric, machine
-from lab.command import LabError
+from lab import fabric, guest_image, layout, machine
+from lab.command import LabError, run
 from lab.machine_disk import MachineDisk
 from lab.units import wait
 from tests.unit.boot_samples import KICKSTART, MIRRORS
 
 HOST, BOOT_MAC, ADDRESS, SERVER = "cmp1", "52:54:00:21:00:21", "10.21.0.21", "10.21.0.5"
 MACS = (BOOT_MAC, "52:54:00:20:00:21", "52:54:00:20:01:21")
-FIRMWARE = Path("/usr/share/OVMF")
 ALONE = ("setpriv", "--pdeathsig=KILL")
 HTTP = """
 import functools, http.server, sys
@@ -43,6 +43,19 @@ server = http.server.ThreadingHTTPServer((sys.argv[3], int(sys.argv[4])),
                                          functools.partial(Files, directory=sys.argv[1]))
 server.serve_forever()
 """
+
+
+@cache
+def uefi() -> Path:
+    """Return the directory of UEFI firmware for QEMU, from Debian's package; nothing is installed."""
+    packages = guest_image.candidates(["ovmf"])
+    tree = layout.CACHE / "firmware" / packages[0].digest.partition(":")[2][:12]
+    if not tree.is_dir():
+        [package] = guest_image.fetch_packages(["ovmf"], packages, tree.parent)
+        part = tree.with_suffix(".part")
+        run("dpkg-deb", "--extract", package, part)
+        part.rename(tree)
+    return tree / "usr/share/OVMF"
 
 
 def data(firmware: str, layout: str, disks: list[dict[str, str]], key: str) -> dict[str, Any]:
@@ -252,9 +265,9 @@ class BareMachine(machine.Machine):
         """The firmware with Secure Boot on and Microsoft's keys, as machines are sold."""
         variables = self.folder / f"{self.name}.variables"
         if not variables.exists():
-            shutil.copy(FIRMWARE / "OVMF_VARS_4M.ms.fd", variables)
+            shutil.copy(uefi() / "OVMF_VARS_4M.ms.fd", variables)
         words = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
-        words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}/OVMF_CODE_4M.ms.fd"]
+        words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={uefi()}/OVMF_CODE_4M.ms.fd"]
         return [*words, "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
 
 

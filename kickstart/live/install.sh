@@ -174,6 +174,8 @@ name() {
         >>"$TARGET/etc/hosts"
     cp /etc/resolv.conf "$TARGET/etc/resolv.conf"
     for each in proc sys dev run; do mount -o rbind "/$each" "$TARGET/$each"; done
+    # Else nobody watches the arrays: their monitor wants to know whom to tell.
+    within /usr/share/mdadm/mkconf force-generate /etc/mdadm/mdadm.conf
     within ssh-keygen -A
     say "host key: $(cut -d " " -f 1,2 "$TARGET/etc/ssh/ssh_host_ed25519_key.pub")"
     cp "$WORK/finish.sh" "$TARGET/root/finish.sh"
