@@ -114,20 +114,30 @@ def mounts(bed: pxe.Bed, known: str) -> dict[str, str]:
     return {row[1]: bed.ssh(f"findmnt --noheadings --output SOURCE --target {row[1]}", known).strip() for row in rows}
 
 
+def filled(disk: Path) -> bytes:
+    """Put something of somebody on a disk; return it."""
+    data = b"\0" * 512 + b"a table of somebody" + os.urandom(1 << 20)
+    with disk.open("r+b") as stream:
+        stream.write(data)
+    return data
+
+
+def assert_untouched(disk: Path, data: bytes) -> None:
+    with disk.open("rb") as stream:
+        assert stream.read(len(data)) == data
+    assert disk.stat().st_blocks * 512 < 2 << 20
+
+
 def test_bios(bed: pxe.Bed, machine: Callable[..., pxe.BareMachine]) -> None:
     """A BIOS machine is installed on the disk that is named, and starts from it; another disk is left as it was."""
     bed.serve("bios", "plain")
     found = machine("bios", "ROOT1", "DATA1")
-    data = b"\0" * 512 + b"a table of somebody" + os.urandom(1 << 20)
-    with found.disks["DATA1"].open("r+b") as disk:
-        disk.write(data)
+    data = filled(found.disks["DATA1"])
     known = installed(bed, found)
     login(found)
     checked(bed, known)
     assert mounts(bed, known) == {"/": "/dev/vda3", "/boot": "/dev/vda2"}
-    with found.disks["DATA1"].open("rb") as disk:
-        assert disk.read(len(data)) == data
-    assert found.disks["DATA1"].stat().st_blocks * 512 < 2 << 20
+    assert_untouched(found.disks["DATA1"], data)
 
 
 def test_secure_boot(bed: pxe.Bed, machine: Callable[..., pxe.BareMachine]) -> None:
@@ -202,9 +212,10 @@ def test_what_is_refused(bed: pxe.Bed, machine: Callable[..., pxe.BareMachine]) 
 
 
 def test_power_cut(bed: pxe.Bed, machine: Callable[..., pxe.BareMachine]) -> None:
-    """An installation that lost power in the middle is repeated, without a word about the data on its disk."""
+    """An installation that lost power in the middle is repeated as if nothing had been; another disk is left alone."""
     bed.serve("bios", "lvm")
-    found = machine("bios", "ROOT1")
+    found = machine("bios", "ROOT1", "DATA1")
+    data = filled(found.disks["DATA1"])
     started(bed, found)
     found.wait_for("percent: unpacking the root image", 5 * MINUTES)
     time.sleep(5)
@@ -212,3 +223,5 @@ def test_power_cut(bed: pxe.Bed, machine: Callable[..., pxe.BareMachine]) -> Non
     known = installed(bed, found)
     login(found)
     checked(bed, known)
+    assert mounts(bed, known) == {"/": "/dev/mapper/system-root", "/boot": "/dev/vda2"}
+    assert_untouched(found.disks["DATA1"], data)
