@@ -1,13 +1,16 @@
-"""The verb about installing machines: boot-files. It needs neither root, nor a network, nor a minion."""
+"""The verbs about installing machines: boot-files, which needs neither root nor a network, and live-image."""
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from saltern import planning, verbs
+from saltern.errors import SalternError
 
 from frontdoor import site_verbs
+from lab import live_image
 
 
 def boot_files_arguments(parser: ArgumentParser) -> None:
@@ -22,7 +25,7 @@ def boot_files(args: Namespace) -> int:
     args.secrets = None
 
     def act() -> str:
-        files = verbs.boot_files(site_verbs.inputs(args), args.host)
+        files = verbs.boot_files(site_verbs.inputs(args), args.host, args.out)
         if args.out is None:
             return planning.whole(files)
         return f"{args.out}: {verbs.write_tree(Path(args.out), files)} of {len(files)} files written\n"
@@ -30,6 +33,22 @@ def boot_files(args: Namespace) -> int:
     return site_verbs.answer(act)
 
 
+def live_image_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of ``live-image``."""
+    parser.add_argument("--out", metavar="DIR", default=verbs.BOOT, help="where boot-files writes, too")
+    parser.add_argument("--refresh", action="store_true", help="build it anew, with today's packages")
+
+
+def live_image_built(args: Namespace) -> int:
+    """Build the files of the live installer where they are not those of today's recipe; this takes root."""
+    if os.geteuid() != 0:
+        raise SalternError("live-image: it makes a root file system: run it as root")
+    made = live_image.ensure(Path(args.out).resolve() / "boot", args.refresh)
+    print(f"{args.out}: {'built' if made else 'built before, and of this recipe: nothing to do'}")
+    return 0
+
+
 VERBS = {
     "boot-files": ("render the files that machines are installed with", boot_files_arguments, boot_files),
+    "live-image": ("build the live installer of Debian", live_image_arguments, live_image_built),
 }

@@ -66,7 +66,7 @@ def boot_files(hosts=None, out=None):
         salt-run saltern.boot_files hosts=cmp1
         salt-run saltern.boot_files out=/srv/saltern-boot
     """
-    return _answer(lambda: _written(verbs.boot_files(_inputs(), _words(hosts)), out))
+    return _answer(lambda: _written(verbs.boot_files(_inputs(), _words(hosts), out), out))
 
 
 def hosts(act=None, host=None, minutes=hostverbs.WINDOW):

@@ -18,7 +18,7 @@ def present(name):
     name
         The directory.
     """
-    wanted, place = boottree.wanted(Inputs.of(_opts())), Path(name)
+    wanted, place = boottree.wanted(Inputs.of(_opts()), name), Path(name)
     changes = boottree.differing(place, wanted)
     if __opts__["test"]:
         outcome.foreseen(__context__).update(str(place / path) for path in changes)

@@ -121,9 +121,9 @@ def instance(lab: Lab) -> None:
     if not lab.routers:
         raise LabError(f"{lab.source}: no provider network has a gateway, from which an instance could be reached")
     argv = nodes.enter(lab, lab.deploy, highstate.PYTHON, "-P", SCRIPT, f"/{verify.GUEST}", lab.routers[0].name)
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(argv, **pipes, text=True) as script:
-        address = script.stdout.readline().strip()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as script:
+        address = script.stdout.readline().strip() if script.stdout else ""
         unreached = reach(lab, address) if address else "no instance"
         try:
             how, trouble = script.communicate("\n", timeout=ASKED_SECONDS)

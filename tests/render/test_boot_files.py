@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -20,13 +21,16 @@ from pykickstart.parser import KickstartParser
 from pykickstart.version import makeVersion, versionMap
 from saltern import bootfiles, planning
 
-from tests.unit.boot_samples import CASES, installed, simple, sources
+from tests.unit.boot_samples import CASES, IMAGES, KICKSTART, installed, simple, sources
 
 GOLDEN = Path(__file__).parent / "golden" / "boot"
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 NAMES = ["-".join(case) for case in CASES]
-SHOWN = ("debian-13-bios-raid1", "fedora-43-uefi-lvm", "fedora-44-bios-raid1", "server")
+SHOWN = ("debian-13-bios-raid1", "debian-13-live-uefi-lvm", "fedora-43-uefi-lvm", "fedora-44-bios-raid1", "server")
 """Cases that slow programs are shown; the others have their turn with `--all`."""
+PRESEEDED = [name for name in NAMES if name.startswith("debian") and "live" not in name]
+LIVE = [name for name in NAMES if "live" in name]
+SUM = re.compile(r"\b[0-9a-f]{64}\b")
 FEDORAS = sorted(name for name in versionMap if re.fullmatch(r"F[0-9]+", name) and int(name[1:]) >= 43)
 
 
@@ -55,11 +59,11 @@ def shown(name: str) -> str:
     """What is kept of a case: the host's files; of the scripts that all hosts have, what is said to them."""
     kickstart = sources(simple()).kickstart
     texts = {
-        path: text.replace(kickstart.script, "…\n").replace(kickstart.trust, "…\n") for path, text in tree(name).items()
+        path: SUM.sub("SHA-256", text.replace(kickstart.script, "…\n").replace(kickstart.trust, "…\n"))
+        for path, text in tree(name).items()
+        if name in SITES or path.startswith(("boot/", "answers/"))
     }
-    return planning.whole(
-        {path: text for path, text in texts.items() if name in SITES or path.startswith(("boot/", "answers/"))}
-    )
+    return planning.whole(texts)
 
 
 @pytest.mark.parametrize("name", [*NAMES, *SITES])
@@ -148,7 +152,7 @@ def test_ksvalidator_agrees(name: str, tmp_path: Path) -> None:
 # --- preseed, by debconf
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("debian")])
+@pytest.mark.parametrize("name", PRESEEDED)
 def test_preseed_files_are_taken_by_debconf(name: str, tmp_path: Path) -> None:
     program = tool("debconf-set-selections")
     text = of(name, "preseed.cfg")["answers/cmp1/preseed.cfg"]
@@ -160,7 +164,7 @@ def test_preseed_files_are_taken_by_debconf(name: str, tmp_path: Path) -> None:
     assert len({words[1] for words in lines}) == len(lines)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("debian")])
+@pytest.mark.parametrize("name", PRESEEDED)
 def test_recipes_are_whole(name: str) -> None:
     """Each partition of a recipe: least, priority and most in MB, a kind, then words with a value in braces."""
     text = of(name, "preseed.cfg")["answers/cmp1/preseed.cfg"]
@@ -259,6 +263,42 @@ def test_the_new_system_gets_its_files(name: str, tmp_path: Path) -> None:
     assert {(tmp_path / each).is_dir() for each in ("opt/saltern", "etc/salt")} == {True}
 
 
+# --- the live installer
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_whoever_vouches_for_the_command_line_vouches_for_all_the_rest(name: str) -> None:
+    """The kernel is told the SHA-256 of the answers, and they have those of everything that is fetched after them."""
+    files = {path.removeprefix("boot/hosts/cmp1/"): text for path, text in tree(name).items()}
+    script = files["install.ipxe" if "bios" in name else "install.cfg"]
+    assert f"saltern.sum={hashlib.sha256(files['live.conf'].encode()).hexdigest()} " in script
+    assert "saltern.mac=52:54:00:20:00:21 " in script
+    words = f"{files['live.conf']}\necho $DISKS_SUM $FINISH_SUM $IMAGE_SUM $IMAGE"
+    told = checked("/bin/sh", "-c", words).stdout.split()
+    assert told[:2] == [hashlib.sha256(files[each].encode()).hexdigest() for each in ("root-disks.sh", "finish.sh")]
+    assert told[2:] == [IMAGES["debian-13-live/root.tar.zst"], "http://10.21.0.5:8081/debian-13-live/root.tar.zst"]
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_the_live_installer_knows_what_its_layouts_say(name: str) -> None:
+    script = (KICKSTART / "live/install.sh").read_text()
+    table = checked("/bin/sh", "-c", tree(name)["boot/hosts/cmp1/live.conf"] + '\nprintf %s "$LAYOUT"').stdout
+    rows = [line.split() for line in table.splitlines() if line]
+    assert [row[0] for row in rows if row[0] == "rest"] == ["rest"]
+    assert rows[-1][0] == "rest"
+    for _, kind, *mounted in rows:
+        assert f"\n        {kind}) echo " in script
+        assert bool(mounted) == (kind != "grub")
+        assert not mounted or (f"        {mounted[0]}) mkfs" in script and mounted[1].startswith("/"))
+
+
+def test_the_live_installer_is_clean() -> None:
+    program = tool("shellcheck")
+    for path in sorted((KICKSTART / "live").iterdir()):
+        done = checked(program, "--severity=style", str(path))
+        assert (done.returncode, done.stdout) == (0, "")
+
+
 # --- iPXE has no checker: what must be there, line by line
 
 
@@ -282,7 +322,8 @@ def test_a_machine_installs_itself_only_when_somebody_says_so(name: str) -> None
     for path, text in tree(name).items():
         if path.startswith("boot/nodes/"):
             assert text.splitlines()[-1] == "exit"
-            assert not re.search(r"kernel|linux|initrd|chain", text)
+            text = re.sub(r"^chainloader /EFI/.*", "", text, flags=re.MULTILINE)
+            assert not re.search(r"kernel|linux|initrd|chain|http", text)
 
 
 @pytest.mark.parametrize("name", NAMES)

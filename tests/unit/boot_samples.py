@@ -17,7 +17,8 @@ MIRRORS = {
     "security": "http://mirror.example.org/debian-security",
     "fedora": "https://mirror.example.org/fedora/linux",
 }
-PROFILES = ("debian-13", "fedora-43", "fedora-44")
+IMAGES = {"debian-13-live/root.tar.zst": "5a" * 32}
+PROFILES = ("debian-13-live", "debian-13", "fedora-43", "fedora-44")
 FIRMWARES = ("bios", "uefi")
 LAYOUTS = ("plain", "lvm", "raid1")
 CASES = [*itertools.product(PROFILES, FIRMWARES, LAYOUTS)]
@@ -104,6 +105,5 @@ def simple() -> dict[str, Any]:
 def sources(data: Mapping[str, Any], mirrors: Mapping[str, str] | None = None) -> Sources:
     """What boot files of a site are made from."""
     kickstart = profiles.load(KICKSTART)
-    return Sources(
-        site.parse(data, offers=lambda: kickstart.profiles), kickstart, MIRRORS if mirrors is None else mirrors
-    )
+    model = site.parse(data, offers=lambda: kickstart.profiles)
+    return Sources(model, kickstart, MIRRORS if mirrors is None else mirrors, IMAGES)

@@ -112,6 +112,14 @@ def test_answers_must_be_there_before_anybody_is_sent_for_them(asked: Any, deplo
     assert "run the highstate of the deploy host first" in asked("reinstall", "ctl1")[1]
 
 
+def test_a_host_whose_installer_trades_no_token_is_not_armed(asked: Any, deploy: Deploy) -> None:
+    data = simple()
+    data["hosts"]["ctl1"]["install"] = {"profile": "debian-13-live"}
+    write(deploy.root, data)
+    assert "hosts:ctl1:install:profile: 'debian-13-live': a profile whose answers" in asked("reinstall", "ctl1")[1]
+    assert deploy.desk.store.hosts() == []
+
+
 def test_a_disk_that_will_be_wiped_is_named(deploy: Deploy) -> None:
     data = simple()
     data["hosts"]["ctl1"]["install"] = {"wipe": [{"serial": "S3Z8"}], "serial": "CHASSIS 1"}
@@ -239,7 +247,7 @@ def test_the_tree_is_made_and_left_alone(state: Any, deploy: Deploy, monkeypatch
     assert (place / "answers/ctl1/preseed.cfg").read_text() == (
         deploy.root / "tree/answers/ctl1/preseed.cfg"
     ).read_text()
-    found = boottree.wanted(inputs(deploy))
+    found = boottree.wanted(inputs(deploy), str(deploy.root / "tree"))
     lacking = [line.split(": ")[1] for line in done["comment"].splitlines()]
     assert sorted(lacking) == sorted(f"{source} is not there" for source in found.links.values())
     for source in found.links:

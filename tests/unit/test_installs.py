@@ -27,7 +27,7 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("install:ssh_keys", [f"{KEY}\nx"], "install:ssh_keys:0", "an OpenSSH public key"),
     ("install:console", "serial", "", "ttyS0,115200n8"),
     (f"{CMP2}:profile", "fedora43", "", "did you mean 'fedora-43'"),
-    (f"{CMP2}:profile", "windows", "", "accepted: debian-13, fedora-43"),
+    (f"{CMP2}:profile", "windows", "", "accepted: debian-13, debian-13-live, fedora-43"),
     (f"{CMP2}:profile", 13, "", "in quotes"),
     (f"{CMP2}:firmware", "efi", "", "did you mean 'uefi'"),
     (f"{CMP2}:layout", "raid5", "", "did you mean 'raid1'"),

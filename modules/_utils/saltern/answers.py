@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from saltern import dnsmasq, networkd
@@ -25,16 +25,22 @@ ARMED = (
 )
 """The command that puts them there; the keeper fills in its words. No backslash: installers differ in what it means."""
 
+_SERIAL = re.compile(r"ttyS([0-9]+),?([0-9]*)")
+
 Value = str | list[str]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All that boot files are made from; ``mirrors`` has ``debian``, ``fedora`` and, when known, ``security``."""
+    """All that boot files are made from; ``mirrors`` has ``debian``, ``fedora`` and, when known, ``security``.
+
+    ``images`` has the SHA-256 of each root image by its path.
+    """
 
     site: Site
     kickstart: Kickstart
     mirrors: Mapping[str, str]
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 def values(sources: Sources, host: Host, chosen: Install) -> dict[str, Value]:
@@ -47,16 +53,26 @@ def values(sources: Sources, host: Host, chosen: Install) -> dict[str, Value]:
         **words,
         **_archive(mirror, sources.mirrors.get("security", "")),
         "recipe": " ".join(partitions(profile.disks[chosen.layout], chosen.firmware)),
-        "arguments": " ".join(line for each in profile.arguments for line in fill(each, words)),
+        "table": [*partitions(profile.disks[chosen.layout], chosen.firmware)],
+        "image": profile.image,
+        "image_sum": sources.images.get(profile.image, ""),
         "packages": " ".join(profile.packages),
         "package_lines": [*profile.packages],
         "time": [*family.time(site)],
+        "loader": family.loader,
         "terminal": [*_terminal(chosen.console)],
-        "files": [*_put({**networkd_files(site, host), **family.files(site), **_keys(chosen), **_minion(site, host)})],
+        "files": [*_put(_files(sources, host, chosen))],
         "finish": [*profile.finish],
         "armed": ARMED,
         "place": PLACE,
     }
+
+
+def _files(sources: Sources, host: Host, chosen: Install) -> dict[str, str]:
+    """Return the files of the new system; a minion that has no way to its master's trust yet is told of none."""
+    profile = sources.kickstart.profiles[chosen.profile]
+    made = {**networkd_files(sources.site, host), **FAMILIES[profile.family].files(sources, chosen), **_keys(chosen)}
+    return made if profile.image else {**made, **_minion(sources.site, host)}
 
 
 def _names(site: Site, host: Host, chosen: Install, profile: Profile) -> dict[str, str]:
@@ -64,6 +80,7 @@ def _names(site: Site, host: Host, chosen: Install, profile: Profile) -> dict[st
     return {
         "about": ABOUT,
         "host": host.id,
+        "firmware": chosen.firmware,
         "domain": site.domain,
         "base": f"http://{served}",
         "server": served,
@@ -77,6 +94,11 @@ def _names(site: Site, host: Host, chosen: Install, profile: Profile) -> dict[st
         "kernel": profile.kernel,
         "initrd": profile.initrd,
     }
+
+
+def arguments(profile: Profile, words: Mapping[str, Value]) -> str:
+    """Return what the kernel that installs is told; ``words`` has the sum of the answers, too."""
+    return " ".join(line for each in profile.arguments for line in fill(each, words))
 
 
 def partitions(layout: Layout, firmware: str) -> tuple[str, ...]:
@@ -130,8 +152,7 @@ def _put(texts: Mapping[str, str]) -> Iterator[str]:
 
 def _terminal(console: str) -> Iterator[str]:
     """Yield what GRUB is told of a serial console; of a screen nothing (GRUB's manual, ``serial``)."""
-    found = re.match(r"ttyS([0-9]+),?([0-9]*)", console)
-    if found:
+    if found := _SERIAL.match(console):
         yield f"serial --unit={found[1]} --speed={found[2] or 9600}"
         yield "terminal_input serial console"
         yield "terminal_output serial console"
@@ -142,7 +163,9 @@ class Family:
     """What installers are told of time, and the files by which the new system keeps it."""
 
     time: Callable[[Site], Iterator[str]]
-    files: Callable[[Site], dict[str, str]]
+    files: Callable[[Sources, Install], dict[str, str]]
+    loader: str
+    """What starts the new system on its EFI partition."""
 
 
 def _preseed_time(site: Site) -> Iterator[str]:
@@ -150,17 +173,46 @@ def _preseed_time(site: Site) -> Iterator[str]:
     yield from (f"d-i clock-setup/ntp-server string {each}" for each in site.ntp_servers[:1])
 
 
-def _timesyncd(site: Site) -> dict[str, str]:
-    text = f"[Time]\nNTP={' '.join(site.ntp_servers)}\n"
-    return {"/etc/systemd/timesyncd.conf.d/saltern.conf": text} if site.ntp_servers else {}
+def _timesyncd(sources: Sources, _: Install) -> dict[str, str]:
+    servers = sources.site.ntp_servers
+    text = f"[Time]\nNTP={' '.join(servers)}\n"
+    return {"/etc/systemd/timesyncd.conf.d/saltern.conf": text} if servers else {}
+
+
+def _live_files(sources: Sources, chosen: Install) -> dict[str, str]:
+    """Return the files that Debian's own installer would write by itself: package sources, GRUB's settings."""
+    suite, mirror = sources.kickstart.profiles[chosen.profile].suite, sources.mirrors["debian"]
+    archives = [(mirror, suite), (mirror, f"{suite}-updates")]
+    archives += [(each, f"{suite}-security") for each in [sources.mirrors.get("security")] if each]
+    return {
+        **_timesyncd(sources, chosen),
+        "/etc/apt/sources.list": "".join(f"deb {url} {name} main non-free-firmware\n" for url, name in archives),
+        "/etc/default/grub.d/saltern.cfg": "".join(f"{line}\n" for line in _grub(chosen.console)),
+    }
+
+
+def _grub(console: str) -> Iterator[str]:
+    """Yield GRUB's settings on the new system (GRUB's manual, "Simple configuration handling")."""
+    yield f'GRUB_CMDLINE_LINUX="console={console}"'
+    if found := _SERIAL.match(console):
+        yield 'GRUB_TERMINAL="console serial"'
+        yield f'GRUB_SERIAL_COMMAND="serial --unit={found[1]} --speed={found[2] or 9600}"'
 
 
 def _kickstart_time(site: Site) -> Iterator[str]:
     yield from (f"timesource --ntp-server={each}" for each in site.ntp_servers)
 
 
-def _nothing(_: Site) -> dict[str, str]:
+def _no_time(_: Site) -> Iterator[str]:
+    yield from ()
+
+
+def _nothing(_: Sources, __: Install) -> dict[str, str]:
     return {}
 
 
-FAMILIES = {"debian": Family(_preseed_time, _timesyncd), "fedora": Family(_kickstart_time, _nothing)}
+FAMILIES = {
+    "debian": Family(_preseed_time, _timesyncd, "/EFI/debian/shimx64.efi"),
+    "live": Family(_no_time, _live_files, "/EFI/debian/shimx64.efi"),
+    "fedora": Family(_kickstart_time, _nothing, "/EFI/fedora/shimx64.efi"),
+}

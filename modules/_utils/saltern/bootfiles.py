@@ -7,10 +7,11 @@ host are not served as they lie there: the keeper fills in a token and gives the
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 
 from saltern import dnsmasq, rootdisks
-from saltern.answers import ABOUT, PLACE, Sources, values
+from saltern.answers import ABOUT, PLACE, Sources, arguments, values
 from saltern.errors import Problem, Problems
 from saltern.model import Host
 
@@ -44,15 +45,21 @@ def host_files(sources: Sources, host: Host) -> dict[str, str]:
         raise Problems([Problem(f"hosts:{host.id}:install", None, "this key is required for boot files")])
     found = values(sources, host, chosen)
     own, script = f"boot/hosts/{host.id}", SCRIPTS[chosen.firmware]
-    answers = kickstart.profiles[chosen.profile].answers
+    profile = kickstart.profiles[chosen.profile]
     # iPXE asks with hyphens, GRUB with colons.
     mac = chosen.mac.replace(":", "-") if script == "ipxe" else chosen.mac
+    finish = kickstart.render("finish.sh", found)
+    disks = rootdisks.script(sources.site, host, chosen, kickstart)
+    found |= {"finish_sum": _sum(finish), "disks_sum": _sum(disks)}
+    answers = kickstart.render(profile.answers, found)
+    found["answers_sum"] = _sum(answers)
+    found["arguments"] = arguments(profile, found)
     return {
         f"boot/nodes/{mac}.{script}": kickstart.render(f"local.{script}", found),
         f"{own}/install.{script}": kickstart.render(f"install.{script}", found),
-        f"answers/{host.id}/{answers}": kickstart.render(answers, found),
-        f"{own}/finish.sh": kickstart.render("finish.sh", found),
-        f"{own}/root-disks.sh": rootdisks.script(sources.site, host, chosen, kickstart),
+        f"{own if profile.image else f'answers/{host.id}'}/{profile.answers}": answers,
+        f"{own}/finish.sh": finish,
+        f"{own}/root-disks.sh": disks,
         f"{own}/trust.sh": trust_script(sources, host),
     }
 
@@ -62,3 +69,7 @@ def trust_script(sources: Sources, host: Host) -> str:
     told = {"HOST": host.id, "SERVICE": f"https://{dnsmasq.trusted(sources.site)}", "DIR": PLACE}
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in told.items())
     return f"#!/bin/sh\n# For {host.id}, from the site file.\n{assignments}\n{sources.kickstart.trust}"
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from saltern import dnsmasq, mirrors, verbs
+from saltern import dnsmasq, verbs
 from saltern.answers import Sources
 from saltern.bootfiles import tree as rendered
 from saltern.errors import Problem, Problems
@@ -26,11 +26,9 @@ class Tree:
     brought: tuple[str, ...]
 
 
-def wanted(inputs: Inputs) -> Tree:
-    """Return the tree of a site; raise Problems where the site file has mistakes or installs nothing."""
-    site, _ = inputs.load()
-    sources = Sources(site, inputs.kickstart(), mirrors.found(site.mirrors))
-    return tree(sources)
+def wanted(inputs: Inputs, directory: str) -> Tree:
+    """Return the tree of a site in a directory; raise Problems where the site file has mistakes or installs nothing."""
+    return tree(verbs.boot_sources(inputs, directory))
 
 
 def tree(sources: Sources) -> Tree:

@@ -40,6 +40,9 @@ def reinstall(inputs: Inputs, desk: Desk, host: str, minutes: object = WINDOW, c
     if not 0 < limit <= LONGEST:
         raise Problems([Problem("minutes", minutes, f"1 to {LONGEST}")])
     profile = inputs.kickstart().profiles[chosen.profile]
+    if profile.image:
+        accepted = "a profile whose answers the boot service gives out; the live installer is not tied to it yet"
+        raise Problems([Problem(f"hosts:{host}:install:profile", chosen.profile, accepted)])
     rendered = desk.tree / "answers" / host / profile.answers
     if not os.path.exists(rendered):
         accepted = "a file that is there: run the highstate of the deploy host first"

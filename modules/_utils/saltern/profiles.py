@@ -65,6 +65,8 @@ class Profile:
     arguments: tuple[str, ...]
     packages: tuple[str, ...]
     finish: tuple[str, ...]
+    image: str = ""
+    """The root image that the live installer unpacks."""
     sources: Mapping[str, str] = field(default_factory=dict)
     disks: Mapping[str, Layout] = field(default_factory=dict)
 
@@ -138,7 +140,9 @@ _PROFILE = record(
     {
         **{key: Key(identifier, required=True) for key in ("suite", "answers")},
         **{key: Key(_place, required=True) for key in ("tree", "kernel", "initrd", "shim", "grub")},
-        **{key: Key(one_of("debian", "fedora"), required=True) for key in ("family", "mirror")},
+        "image": Key(_place, ""),
+        "family": Key(one_of("debian", "fedora", "live"), required=True),
+        "mirror": Key(one_of("debian", "fedora"), required=True),
         "sources": Key(mapping(_place, _file), {}),
         "layouts": Key(listing(one_of(*LAYOUTS), at_least=f"one or more of {', '.join(LAYOUTS)}"), required=True),
         **{key: Key(_LINES, required=True) for key in ("arguments", "packages", "finish")},

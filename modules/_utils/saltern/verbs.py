@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from saltern import atomic, bootfiles, catalogue, mirrors, pki, planning, profiles, secrets, site
+from saltern import atomic, bootfiles, catalogue, dnsmasq, liveimage, mirrors, pki, planning, profiles, secrets, site
 from saltern.answers import Sources
 from saltern.catalogue import Catalogue
 from saltern.derive import SECRET_FORMS
@@ -27,6 +27,10 @@ DEFAULTS: Mapping[str, str] = {
     "pki": pki.DIRECTORY,
 }
 """Where things are, unless ``ext_pillar`` says otherwise."""
+
+
+BOOT = str(Path(dnsmasq.DIRECTORY).parent)
+"""Where boot files are on the deploy host."""
 
 
 def configured(opts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,14 +146,24 @@ def _chosen(model: Site, names: Iterable[str]) -> list[Host]:
     return [model.hosts[name] for name in chosen]
 
 
-def boot_files(inputs: Inputs, hosts: Iterable[str] = ()) -> dict[str, str]:
-    """Return the text of each file that machines are installed with, by its path; with ``hosts`` only of those."""
-    model, _ = inputs.load()
-    sources = Sources(model, inputs.kickstart(), mirrors.found(model.mirrors))
-    chosen = _chosen(model, hosts)
+def boot_files(inputs: Inputs, hosts: Iterable[str] = (), out: str | None = None) -> dict[str, str]:
+    """Return the text of each file that machines are installed with, by its path; with ``hosts`` only of those.
+
+    ``out`` is where they are to be written.
+    """
+    found = boot_sources(inputs, out or BOOT)
+    chosen = _chosen(found.site, hosts)
     if not chosen:
-        return bootfiles.tree(sources)
-    return {path: text for host in chosen for path, text in bootfiles.host_files(sources, host).items()}
+        return bootfiles.tree(found)
+    return {path: text for host in chosen for path, text in bootfiles.host_files(found, host).items()}
+
+
+def boot_sources(inputs: Inputs, out: str) -> Sources:
+    """Return what boot files are made from; below ``out`` lie the root images whose hashes the files hold."""
+    model, _ = inputs.load()
+    kickstart = inputs.kickstart()
+    images = liveimage.sums(Path(out, "boot"), dnsmasq.used(model, kickstart).values())
+    return Sources(model, kickstart, mirrors.found(model.mirrors), images)
 
 
 def write_tree(directory: Path, files: Mapping[str, str]) -> int:
