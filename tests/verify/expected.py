@@ -14,6 +14,7 @@ from saltern.model import Site
 
 MASTER = "/etc/salt/master"
 FACTS_SECONDS = 120
+PING_SECONDS = 20
 
 # What a service listens on beside its openings in the firewall, on the host's own address.
 BESIDE = {"rabbitmq": [("tcp", 4369), ("tcp", 25672)]}
@@ -95,8 +96,8 @@ def within(port: tuple[str, int], opening: dict[str, Any]) -> bool:
 
 @functools.cache
 def alive() -> tuple[str, ...]:
-    """Return the hosts whose minions answer: nobody else is waited for."""
-    said = salt.client.LocalClient(MASTER).cmd("*", "test.ping", timeout=5, gather_job_timeout=3)
+    """Return the hosts whose minions answer, also on busy machines: nobody else is waited for."""
+    said = salt.client.LocalClient(MASTER).cmd("*", "test.ping", timeout=PING_SECONDS, gather_job_timeout=PING_SECONDS)
     return tuple(host for host, answer in said.items() if answer is True)
 
 
