@@ -28,6 +28,8 @@ _HTTP = (
             "server_tokens off;",
             "sendfile on;",
             "tcp_nopush on;",
+            # GRUB leaves connections open and comes back with the same ports: the second start then gets no answer.
+            "keepalive_timeout 0;",
             # A token in a body is never put into a file on its way: it fits into memory, or is refused.
             "client_max_body_size 16k;",
             "client_body_buffer_size 16k;",
