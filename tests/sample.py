@@ -68,7 +68,7 @@ def golden_sites() -> dict[str, tuple[str, dict[str, Any]]]:
     hosts = {**data["hosts"], "cmp1": {**data["hosts"]["cmp1"], "install": machine}}
     return {
         "deploy": ("deploy", data),
-        "deploy-installing": ("deploy", {**data, "hosts": hosts}),
+        "deploy-installing": ("deploy", {**data, "hosts": hosts, "networking": {"managed": True}}),
         "controller": ("ctl1", data),
         "compute": ("cmp1", data),
         "compute-tcp": ("cmp1", {**data, "live_migration": "tcp"}),
