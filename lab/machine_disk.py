@@ -17,13 +17,13 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from lab import image, layout, mirror
 from lab.command import LabError, last_words, run
 from lab.guest_image import (
     Entry,
+    GuestImage,
     archive,
     candidates,
     fetch_packages,
@@ -103,18 +103,8 @@ MASKED = (
 )
 
 
-@dataclass(frozen=True)
-class MachineDisk:
+class MachineDisk(GuestImage):
     """The finished files: a root file system that is only read, and the kernel and ramdisk that start it."""
-
-    disk: Path
-    kernel: Path
-    ramdisk: Path
-
-    @property
-    def complete(self) -> bool:
-        """True when all three files exist."""
-        return all(path.is_file() for path in (self.disk, self.kernel, self.ramdisk))
 
 
 def ensure(cache: Path) -> MachineDisk:
